@@ -1,0 +1,57 @@
+# The front door. Every target sets up what it needs.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock
+#: installed extras leave a stamp, so that a second run costs nothing
+SERVE := $(VENV)/.serve
+DEV := $(VENV)/.dev
+
+.DEFAULT_GOAL := help
+.PHONY: help serve demo test lint format ckpt lock clean
+
+help: ## what there is
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+serve: $(SERVE) ## set up and run everything on this machine: api, worker, Redis, Flower
+	@exec $(BIN)/scratch serve
+
+demo: $(SERVE) ## send sample photos to the running service
+	@exec $(BIN)/scratch submit docs/samples
+
+test: $(DEV) ## set up and run the whole test suite
+	$(BIN)/pytest
+
+lint: $(DEV) ## style, types and import rules
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(DEV) ## rewrite the code in our style
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+ckpt: $(DEV) ## make the bundled checkpoint again from params.yaml
+	$(BIN)/python -m training.build
+
+lock: ## resolve requirements.lock anew from pyproject.toml
+	rm -rf $(VENV) && $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	$(BIN)/python -m pip freeze --exclude-editable > requirements.lock
+
+clean: ## remove the virtual environment and everything that was made
+	rm -rf $(VENV) .data .pytest_cache .mypy_cache .ruff_cache
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(SERVE): $(BIN)/python pyproject.toml requirements.lock
+	@echo "installing what serving needs into $(VENV)"
+	$(PIP) --editable '.[serve]'
+	@touch $@
+
+$(DEV): $(BIN)/python pyproject.toml requirements.lock
+	@echo "installing what development needs into $(VENV)"
+	$(PIP) --editable '.[dev]'
+	@touch $@ $(SERVE)

@@ -1,0 +1,104 @@
+"""What handlers ask for, as `Annotated` aliases. Admission comes before the body is read.
+
+All are coroutines: FastAPI runs plain functions in a thread, a hop for each dependency.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from typing import Annotated, cast
+
+from fastapi import Depends, Header, Path, Query, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.datastructures import UploadFile
+
+from api.metrics import Metrics
+from api.service import InspectionService
+from api.uploads import files_of, read_many, read_one
+from api.waits import Wait, wait_of_prefer, wait_of_query
+from shared.errors import TaskNotFound
+from shared.settings import Settings
+
+_TASK_ID = re.compile(r"[0-9a-f]{32}")
+_SAYS = "`true`, `false`, or the seconds to wait for the result"
+
+
+async def _settings(request: Request) -> Settings:
+    return cast(Settings, request.app.state.settings)
+
+
+async def _service(request: Request) -> InspectionService:
+    return cast(InspectionService, request.app.state.service)
+
+
+async def _metrics(request: Request) -> Metrics:
+    return cast(Metrics, request.app.state.metrics)
+
+
+SettingsDep = Annotated[Settings, Depends(_settings)]
+Service = Annotated[InspectionService, Depends(_service)]
+MetricsDep = Annotated[Metrics, Depends(_metrics)]
+
+
+def _query_wait(text: str, settings: Settings) -> Wait:
+    try:
+        return wait_of_query(text, settings)
+    except ValueError:
+        problem = {"loc": ("query", "wait"), "msg": f"must be {_SAYS}", "type": "value_error"}
+        raise RequestValidationError([problem]) from None
+
+
+async def _upload_wait(
+    settings: SettingsDep,
+    wait: Annotated[str | None, Query(description=f"{_SAYS}; without it, as configured")] = None,
+    prefer: Annotated[
+        list[str] | None, Header(description="RFC 7240: `respond-async` and `wait=SECONDS`")
+    ] = None,
+) -> Wait:
+    return wait_of_prefer(prefer or [], settings) if wait is None else _query_wait(wait, settings)
+
+
+async def _task_wait(
+    settings: SettingsDep, wait: Annotated[str, Query(description=f"{_SAYS}")] = "false"
+) -> Wait:
+    return _query_wait(wait, settings)
+
+
+async def _task_id(
+    task_id: Annotated[str, Path(description="As given when it was accepted")],
+) -> str:
+    """Ids of any other shape were never given out: Redis is not asked."""
+    if not _TASK_ID.fullmatch(task_id):
+        raise TaskNotFound
+    return task_id
+
+
+async def _admitted(service: Service) -> None:
+    await service.admit()
+
+
+Admitted = Depends(_admitted)
+UploadWait = Annotated[Wait, Depends(_upload_wait)]
+TaskWait = Annotated[Wait, Depends(_task_wait)]
+TaskId = Annotated[str, Depends(_task_id)]
+
+
+async def _image(
+    request: Request, settings: SettingsDep, _wait: UploadWait, _admitted: Annotated[None, Admitted]
+) -> bytes:
+    return await read_one(request, settings)
+
+
+async def _images(
+    request: Request, settings: SettingsDep, _admitted: Annotated[None, Admitted]
+) -> AsyncIterator[list[UploadFile]]:
+    form = await read_many(request, settings)
+    try:
+        yield files_of(form)
+    finally:
+        await form.close()
+
+
+Image = Annotated[bytes, Depends(_image)]
+Images = Annotated[list[UploadFile], Depends(_images)]

@@ -1,0 +1,143 @@
+"""The one table from errors to HTTP, and the one shape of their bodies (RFC 9457)."""
+
+from __future__ import annotations
+
+import logging
+from http import HTTPStatus
+from typing import Any, cast
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from redis.exceptions import RedisError
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse, Response
+
+from api.metrics import SAFE_HEADERS, Metrics
+from api.schemas import Problem
+from shared import errors as e
+
+logger = logging.getLogger(__name__)
+
+#: the nearest class in the MRO counts
+STATUS: dict[type[e.ServiceError], HTTPStatus] = {
+    e.UploadError: HTTPStatus.BAD_REQUEST,
+    e.UploadTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    e.ImageError: HTTPStatus.UNPROCESSABLE_ENTITY,
+    e.UnsupportedImage: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    e.TaskNotFound: HTTPStatus.NOT_FOUND,
+    e.TaskNotCancellable: HTTPStatus.CONFLICT,
+    e.TaskCancelled: HTTPStatus.CONFLICT,
+    e.TaskTimedOut: HTTPStatus.GATEWAY_TIMEOUT,
+    e.UploadLost: HTTPStatus.GATEWAY_TIMEOUT,
+    e.Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+    e.ServiceError: HTTPStatus.INTERNAL_SERVER_ERROR,
+}
+
+_CODES_OF_HTTP = {
+    HTTPStatus.NOT_FOUND: "not_found",
+    HTTPStatus.METHOD_NOT_ALLOWED: "method_not_allowed",
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: e.UploadTooLarge.code,
+}
+
+
+def status_of(error: e.ServiceError) -> HTTPStatus:
+    return next(STATUS[cls] for cls in type(error).__mro__ if cls in STATUS)
+
+
+def problem_of(error: e.ServiceError) -> Problem:
+    return _problem(status_of(error), error.code, error.message)
+
+
+def install(app: FastAPI) -> None:
+    """Registers every handler; nothing else in the api turns errors into answers."""
+    app.add_exception_handler(e.ServiceError, _service_error)
+    app.add_exception_handler(RedisError, _redis_error)
+    app.add_exception_handler(TimeoutError, _redis_error)
+    app.add_exception_handler(RequestValidationError, _invalid_request)
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(Exception, _unknown_error)
+
+
+def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """What /docs says about the errors of a route."""
+    return {
+        status: {
+            "description": HTTPStatus(status).phrase,
+            "content": {
+                "application/problem+json": {
+                    "schema": {"$ref": "#/components/schemas/Problem"},
+                    "example": _EXAMPLES[status].model_dump(exclude_none=True),
+                }
+            },
+        }
+        for status in statuses
+    }
+
+
+def _problem(status: HTTPStatus, code: str, detail: str) -> Problem:
+    return Problem(title=status.phrase, status=status, detail=detail, code=code)
+
+
+_EXAMPLES = {
+    problem.status: problem
+    for problem in (
+        problem_of(e.BrokenUpload()),
+        problem_of(e.TaskNotFound()),
+        problem_of(e.TaskNotCancellable()),
+        problem_of(e.UploadTooLarge()),
+        problem_of(e.UnsupportedImage()),
+        problem_of(e.ImageTooLarge()),
+        problem_of(e.InferenceFailed()),
+        problem_of(e.Overloaded()),
+        problem_of(e.TaskTimedOut()),
+    )
+}
+
+
+def _answer(request: Request, problem: Problem, headers: dict[str, str]) -> Response:
+    task_id = getattr(request.state, "task_id", None)
+    if task_id:
+        problem = problem.model_copy(update={"instance": f"/tasks/{task_id}"})
+        headers = {**headers, "X-Task-Id": task_id}
+    cast(Metrics, request.app.state.metrics).refused(problem.code)
+    return JSONResponse(
+        problem.model_dump(mode="json", exclude_none=True),
+        problem.status,
+        headers,
+        "application/problem+json",
+    )
+
+
+async def _service_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, e.ServiceError)  # noqa: S101
+    headers = {}
+    if isinstance(error, e.Unavailable):
+        headers["Retry-After"] = str(error.retry_after_s)
+    return _answer(request, problem_of(error), headers)
+
+
+async def _redis_error(request: Request, error: Exception) -> Response:
+    logger.warning("Redis does not answer: %r", error)
+    return await _service_error(request, e.BrokerUnavailable())
+
+
+async def _invalid_request(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)  # noqa: S101
+    detail = "; ".join(
+        f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}" for item in error.errors()
+    )
+    problem = _problem(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid_request", detail)
+    return _answer(request, problem, {})
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101
+    status = HTTPStatus(error.status_code)
+    code = _CODES_OF_HTTP.get(status, status.name.lower())
+    return _answer(request, _problem(status, code, str(error.detail)), dict(error.headers or {}))
+
+
+async def _unknown_error(request: Request, error: Exception) -> Response:
+    logger.error("unexpected error", exc_info=error)
+    # This answer is given outside our middleware.
+    return _answer(request, problem_of(e.InternalError()), dict(SAFE_HEADERS))

@@ -1,0 +1,85 @@
+"""The app factory: `uvicorn api.main:create_app --factory`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from importlib.metadata import version
+
+from fastapi import FastAPI
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from api import errors
+from api.metrics import Measured, Metrics
+from api.results import SWEEP_S, ResultWaiter
+from api.routes import health, predict, tasks
+from api.sender import CelerySender, Sender
+from api.service import InspectionService
+from shared.broker import celery_app
+from shared.logs import configure_logs
+from shared.settings import Settings, get_settings
+from shared.store import Intake
+
+#: seconds until a Redis that accepts but never answers counts as away
+_REDIS_TIMEOUT_S = 5
+#: more requests at a time wait for a connection; redis-py's own pool refuses the hundred-and-first
+_REDIS_CONNECTIONS = 64
+
+
+def create_app(
+    settings: Settings | None = None,
+    *,
+    redis: Redis | None = None,
+    sender: Sender | None = None,
+    sweep_s: float = SWEEP_S,
+) -> FastAPI:
+    """`redis` and `sender` are for tests; by default both follow the settings."""
+    settings = settings or get_settings()
+    if redis is None:
+        configure_logs(settings.log_level)
+        redis = _client(settings)
+    results = ResultWaiter(redis, sweep_s=sweep_s)
+    sender = sender or CelerySender(celery_app(settings, results=False))
+    intake = Intake(redis, record_ttl_s=settings.record_ttl_s)
+    app = FastAPI(
+        title="Scratch detector",
+        description="Tells from a photo whether a surface is scratched.",
+        version=version("scratch-detector"),
+        lifespan=_lifespan(redis, results, sender),
+    )
+    app.state.settings = settings
+    app.state.metrics = Metrics(lambda: results.waiting)
+    app.state.service = InspectionService(settings, intake, sender, results)
+    app.add_middleware(Measured, metrics=app.state.metrics)
+    for module in (predict, tasks, health):
+        app.include_router(module.router)
+    errors.install(app)
+    return app
+
+
+def _client(settings: Settings) -> Redis:
+    pool = BlockingConnectionPool.from_url(
+        settings.redis_url,
+        max_connections=_REDIS_CONNECTIONS,
+        timeout=_REDIS_TIMEOUT_S,
+        socket_timeout=_REDIS_TIMEOUT_S,
+        socket_connect_timeout=_REDIS_TIMEOUT_S,
+        # By default redis-py tries for many seconds while requests pile up; a client can try again.
+        retry=Retry(NoBackoff(), 1),
+    )
+    return Redis.from_pool(pool)
+
+
+def _lifespan(
+    redis: Redis, results: ResultWaiter, sender: Sender
+) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        async with results:
+            yield
+        sender.close()
+        await redis.aclose()
+
+    return lifespan

@@ -1,0 +1,40 @@
+"""For supervisors, load balancers and Prometheus."""
+
+from __future__ import annotations
+
+import math
+
+from fastapi import APIRouter
+from starlette.responses import Response
+
+from api.deps import MetricsDep, Service
+from api.errors import problem_responses
+from api.schemas import Alive, Ready, ReadyWorker
+from shared.errors import BrokerUnavailable
+
+router = APIRouter(tags=["operations"])
+
+
+@router.get("/healthz")
+async def healthz() -> Alive:
+    """This process lives; whether it can do its work, `/readyz` says."""
+    return Alive()
+
+
+@router.get("/readyz", responses=problem_responses(503))
+async def readyz(service: Service) -> Ready:
+    """Redis answers, and so does a worker whose model has proven itself."""
+    workers = await service.readiness()
+    return Ready(workers=[ReadyWorker.model_validate(vars(worker)) for worker in workers])
+
+
+@router.get("/metrics", response_class=Response)
+async def metrics(service: Service, metrics: MetricsDep) -> Response:
+    """Prometheus text; what Redis cannot be asked for is NaN."""
+    try:
+        open_tasks: float = await service.open_tasks()
+        ready = len(await service.ready_workers())
+    except BrokerUnavailable:
+        open_tasks, ready = math.nan, 0
+    text = metrics.text(open_tasks=open_tasks, ready_workers=ready)
+    return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")

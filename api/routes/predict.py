@@ -1,0 +1,111 @@
+"""Images in: one that is waited for, or many that are not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+from starlette.datastructures import UploadFile
+from starlette.responses import JSONResponse, Response
+
+from api.deps import Image, Images, Service, SettingsDep, UploadWait
+from api.errors import problem_of, problem_responses
+from api.schemas import (
+    ACCEPTED_EXAMPLE,
+    PREDICTION_EXAMPLE,
+    BatchAccepted,
+    BatchEntry,
+    TaskAccepted,
+)
+from api.service import Inspection, InspectionService
+from api.uploads import read_file, shown_name
+from api.waits import Wait
+from shared.contract import Outcome, Prediction
+from shared.errors import ImageError, Unavailable, UploadError, error_for
+from shared.settings import Settings
+
+router = APIRouter(tags=["inspection"])
+
+
+def _form(field: str, schema: dict[str, Any]) -> dict[str, Any]:
+    """What /docs shows of a body that we read ourselves."""
+    form = {"type": "object", "required": [field], "properties": {field: schema}}
+    return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": form}}}}
+
+
+_FILE = {"type": "string", "format": "binary", "description": "A photo of the surface"}
+_HEADERS = {
+    "X-Task-Id": {"schema": {"type": "string"}},
+    "X-Model": {"schema": {"type": "string"}, "description": "The model that answered"},
+}
+
+
+@router.post(
+    "/upload_image",
+    summary="Is the surface on this photo scratched?",
+    response_model=Prediction,
+    responses={
+        200: {
+            "content": {"application/json": {"example": PREDICTION_EXAMPLE}},
+            "headers": _HEADERS,
+        },
+        202: {
+            "model": TaskAccepted,
+            "description": "Accepted; ask `status_url` for the result",
+            "content": {"application/json": {"example": ACCEPTED_EXAMPLE}},
+        },
+        **problem_responses(400, 413, 415, 422, 500, 503, 504),
+    },
+    openapi_extra=_form("file", _FILE),
+)
+async def upload_image(
+    request: Request, image: Image, wait: UploadWait, service: Service
+) -> Response:
+    """Waits for the answer, as long as `wait` says; then the task goes on, and 202 names it."""
+    inspection = await service.inspect(image, wait.seconds)
+    request.state.task_id = inspection.task_id
+    return _accepted(inspection, wait) if inspection.result is None else _answered(inspection)
+
+
+@router.post(
+    "/upload_images",
+    summary="Many photos at once; ask for each result by its task id",
+    status_code=202,
+    responses=problem_responses(400, 413, 422, 503),
+    openapi_extra=_form("files", {"type": "array", "items": _FILE}),
+)
+async def upload_images(images: Images, service: Service, settings: SettingsDep) -> BatchAccepted:
+    """One entry a file, in order. A refused file has its problem there; the others go on."""
+    entries = [await _entry(index, image, service, settings) for index, image in enumerate(images)]
+    return BatchAccepted(tasks=entries)
+
+
+async def _entry(
+    index: int, upload: UploadFile, service: InspectionService, settings: Settings
+) -> BatchEntry:
+    name = shown_name(upload)
+    try:
+        job = await service.submit(await read_file(upload, settings))
+    except (UploadError, ImageError, Unavailable) as error:
+        return BatchEntry(index=index, filename=name, problem=problem_of(error))
+    return BatchEntry(index=index, filename=name, **TaskAccepted.of(job.id).model_dump())
+
+
+def _accepted(inspection: Inspection, wait: Wait) -> Response:
+    body = TaskAccepted.of(inspection.task_id)
+    headers = {"Location": body.status_url, "X-Task-Id": body.task_id}
+    if wait.applied:
+        headers["Preference-Applied"] = wait.applied
+    return JSONResponse(body.model_dump(mode="json"), 202, headers)
+
+
+def _answered(inspection: Inspection) -> Response:
+    """Raises the error that a recorded failure stands for."""
+    result = inspection.result
+    failure = result.failure if isinstance(result, Outcome) else result
+    if failure:
+        raise error_for(failure.code, failure.message)
+    assert isinstance(result, Outcome) and result.prediction  # noqa: S101
+    model = "".join(char if " " <= char <= "~" else "?" for char in result.model)
+    headers = {"X-Task-Id": inspection.task_id, "X-Model": model}
+    return JSONResponse(result.prediction.encode(), 200, headers)

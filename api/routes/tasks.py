@@ -1,0 +1,23 @@
+"""What became of a task."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from api.deps import Service, TaskId, TaskWait
+from api.errors import problem_responses
+from api.schemas import TaskView
+
+router = APIRouter(prefix="/tasks", tags=["tasks"])
+
+
+@router.get("/{task_id}", responses=problem_responses(404, 422, 503))
+async def read_task(task_id: TaskId, wait: TaskWait, service: Service) -> TaskView:
+    """The task as it is, or, with `?wait=`, as soon as it is final."""
+    return TaskView.of(await service.wait_for(task_id, wait.seconds))
+
+
+@router.delete("/{task_id}", responses=problem_responses(404, 409, 422, 503))
+async def cancel_task(task_id: TaskId, service: Service) -> TaskView:
+    """Cancels what has not started; twice is once."""
+    return TaskView.of(await service.cancel(task_id))

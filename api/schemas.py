@@ -1,0 +1,143 @@
+"""The bodies of answers, with the examples that /docs shows."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict
+
+from api.service import TaskState
+from shared.contract import Failure, Outcome, Prediction, TaskStatus
+
+_ID = "4fd1b4ddc5d24bd7a5b0c1a0a5d0b7fe"
+PREDICTION_EXAMPLE = {"pred": "scratches", "prob_no_scratches": 0.03, "prob_scratches": 0.97}
+ACCEPTED_EXAMPLE = {"task_id": _ID, "status": "queued", "status_url": f"/tasks/{_ID}"}
+TASK_EXAMPLE = {
+    "task_id": _ID,
+    "status": "done",
+    "result": PREDICTION_EXAMPLE,
+    "error": None,
+    "model": "scratch-lite@3f1c",
+    "timings_ms": {"decode": 2.1, "forward": 9.8},
+}
+
+
+def _example(example: dict[str, Any]) -> ConfigDict:
+    return ConfigDict(json_schema_extra={"examples": [example]})
+
+
+class Problem(BaseModel):
+    """RFC 9457. `code` is stable and meant for programs, `detail` for people."""
+
+    model_config = _example(
+        {
+            "type": "about:blank",
+            "title": "Unsupported Media Type",
+            "status": 415,
+            "detail": "This is not a JPEG, PNG, WebP, AVIF, BMP, GIF or TIFF image.",
+            "code": "unsupported_image",
+        }
+    )
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str
+    code: str
+    instance: str | None = None
+
+
+class TaskAccepted(BaseModel):
+    """The task goes on; ask `status_url` for its result."""
+
+    model_config = _example(ACCEPTED_EXAMPLE)
+
+    task_id: str
+    status: TaskStatus
+    status_url: str
+
+    @classmethod
+    def of(cls, task_id: str) -> Self:
+        return cls(task_id=task_id, status=TaskStatus.QUEUED, status_url=f"/tasks/{task_id}")
+
+
+class TaskView(BaseModel):
+    """A task: `result` when it is done, `error` when it failed."""
+
+    model_config = _example(TASK_EXAMPLE)
+
+    task_id: str
+    status: TaskStatus
+    result: Prediction | None = None
+    error: Failure | None = None
+    model: str | None = None
+    timings_ms: dict[str, float] = {}
+
+    @classmethod
+    def of(cls, state: TaskState) -> Self:
+        match state.conclusion:
+            case Outcome() as outcome:
+                return cls(
+                    task_id=state.record.id,
+                    status=outcome.status,
+                    result=outcome.prediction,
+                    error=outcome.failure,
+                    model=outcome.model,
+                    timings_ms=outcome.timings_ms,
+                )
+            case Failure() as failure:
+                return cls(task_id=state.record.id, status=TaskStatus.FAILED, error=failure)
+            case None:
+                return cls(task_id=state.record.id, status=state.record.status)
+
+
+class BatchEntry(BaseModel):
+    """One file of a batch, by its place in the form: accepted, or refused with a problem."""
+
+    index: int
+    filename: str
+    task_id: str | None = None
+    status: TaskStatus | None = None
+    status_url: str | None = None
+    problem: Problem | None = None
+
+
+class BatchAccepted(BaseModel):
+    model_config = _example(
+        {
+            "tasks": [
+                {"index": 0, "filename": "door.jpg", **ACCEPTED_EXAMPLE},
+                {
+                    "index": 1,
+                    "filename": "notes.txt",
+                    "problem": Problem.model_config["json_schema_extra"]["examples"][0],  # type: ignore[index]
+                },
+            ]
+        }
+    )
+
+    tasks: list[BatchEntry]
+
+
+class Alive(BaseModel):
+    status: Literal["ok"] = "ok"
+
+
+class ReadyWorker(BaseModel):
+    name: str
+    model: str
+    variant: str
+
+
+class Ready(BaseModel):
+    model_config = _example(
+        {
+            "status": "ready",
+            "workers": [
+                {"name": "w1@host", "model": "scratch-lite@3f1c", "variant": "openvino/f32/cpu"}
+            ],
+        }
+    )
+
+    status: Literal["ready"] = "ready"
+    workers: list[ReadyWorker]

@@ -1,0 +1,186 @@
+"""What the service does with an image and with a task; knows nothing of HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import time
+import uuid
+from collections.abc import Awaitable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from redis.exceptions import RedisError
+
+from api.results import ResultWaiter
+from api.sender import Sender
+from api.subscription import Result, Subscription
+from shared.contract import Failure, InspectJob
+from shared.errors import (
+    BrokerUnavailable,
+    EmptyUpload,
+    Overloaded,
+    TaskCancelled,
+    TaskNotCancellable,
+    TaskNotFound,
+    TaskTimedOut,
+    Unavailable,
+)
+from shared.images import check_header
+from shared.settings import Settings
+from shared.store import Heartbeat, Intake, TaskRecord
+
+T = TypeVar("T")
+
+#: a task without a result so long after its deadline has failed, whatever became of its worker
+_OVERDUE_S = 5.0
+#: readiness and metrics answer within this, also when Redis is a black hole
+_PROBE_S = 1.2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inspection:
+    """What came of an upload that was waited for; `result` is None while the task goes on."""
+
+    task_id: str
+    result: Result | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskState:
+    """A record, and what is final about it."""
+
+    record: TaskRecord
+    conclusion: Result | None
+
+
+def concluded(record: TaskRecord, *, now: float) -> Result | None:
+    """The result, or the failure that follows from the record alone; None: the task goes on."""
+    if record.result is not None:
+        return record.result
+    if record.cancelled:
+        return Failure.of(TaskCancelled())
+    if now > record.deadline_at + _OVERDUE_S:
+        return Failure.of(TaskTimedOut())
+    return None
+
+
+async def _probe(question: Awaitable[T]) -> T:
+    try:
+        return await asyncio.wait_for(question, _PROBE_S)
+    except (RedisError, OSError) as error:
+        raise BrokerUnavailable from error
+
+
+class InspectionService:
+    """Raises errors of `shared.errors`, and RedisError where Redis does not answer."""
+
+    def __init__(
+        self, settings: Settings, intake: Intake, sender: Sender, results: ResultWaiter
+    ) -> None:
+        self._settings = settings
+        self._intake = intake
+        self._sender = sender
+        self._results = results
+
+    async def admit(self) -> None:
+        """Raises Overloaded. To be asked before an upload's body is read."""
+        if await self._intake.open_tasks(now=time.time()) >= self._settings.queue_limit:
+            raise Overloaded
+
+    async def submit(self, image: bytes) -> InspectJob:
+        """Queues an image. Raises EmptyUpload, ImageError or Unavailable."""
+        job = await self._job(image)
+        await self._queue(job, image)
+        return job
+
+    async def inspect(self, image: bytes, wait_s: float) -> Inspection:
+        """Queues an image and waits for its result."""
+        if not wait_s:
+            return Inspection(task_id=(await self.submit(image)).id, result=None)
+        job = await self._job(image)
+        with self._results.subscribed(job.id) as subscription:
+            await self._queue(job, image, subscription)
+            return Inspection(task_id=job.id, result=await subscription.result(wait_s))
+
+    async def task(self, task_id: str) -> TaskState:
+        """Raises TaskNotFound."""
+        record = await self._intake.record(task_id)
+        if record is None:
+            raise TaskNotFound
+        return TaskState(record=record, conclusion=concluded(record, now=time.time()))
+
+    async def wait_for(self, task_id: str, wait_s: float) -> TaskState:
+        """The task when it is final, or as it is after `wait_s`."""
+        state = await self.task(task_id)
+        if state.conclusion or not wait_s:
+            return state
+        with self._results.subscribed(task_id) as subscription:
+            await subscription.confirmed()
+            state = await self.task(task_id)  # it may have ended before we subscribed
+            if state.conclusion is None:
+                await subscription.result(wait_s)
+                state = await self.task(task_id)
+        return state
+
+    async def cancel(self, task_id: str) -> TaskState:
+        """Raises TaskNotFound or TaskNotCancellable. Cancelling twice is no error."""
+        state = await self.task(task_id)
+        if state.record.cancelled and state.record.result is None:
+            return state
+        if state.conclusion or not await self._intake.cancel(task_id):
+            raise TaskNotCancellable
+        return await self.task(task_id)
+
+    async def ready_workers(self) -> list[Heartbeat]:
+        """Those with a loaded model. Raises BrokerUnavailable."""
+        return await _probe(self._intake.ready_workers())
+
+    async def readiness(self) -> list[Heartbeat]:
+        """The ready workers. Raises Unavailable when there is none."""
+        workers = await self.ready_workers()
+        if not workers:
+            raise Unavailable("No worker with a loaded model answers.")
+        return workers
+
+    async def open_tasks(self) -> int:
+        """Raises BrokerUnavailable."""
+        return await _probe(self._intake.open_tasks(now=time.time()))
+
+    async def _job(self, image: bytes) -> InspectJob:
+        """Looks at the image in a thread: a large hash must not hold up other requests."""
+        await self.admit()
+        sha256 = await asyncio.to_thread(self._examine, image)
+        now = time.time()
+        return InspectJob(
+            id=uuid.uuid4().hex,
+            sha256=sha256,
+            size=len(image),
+            accepted_at=now,
+            deadline_at=now + self._settings.task_deadline_s,
+        )
+
+    def _examine(self, image: bytes) -> str:
+        if not image:
+            raise EmptyUpload
+        check_header(
+            image,
+            max_pixels=self._settings.image_max_pixels,
+            max_side=self._settings.image_max_side,
+        )
+        return hashlib.sha256(image).hexdigest()
+
+    async def _queue(
+        self, job: InspectJob, image: bytes, subscription: Subscription | None = None
+    ) -> None:
+        """Accepts and sends, or neither. Redis confirms the subscription while it stores."""
+        try:
+            await self._intake.accept(job, image)
+            if subscription:
+                await subscription.confirmed()
+            await self._sender.send(job)
+        except (RedisError, OSError, BrokerUnavailable) as error:
+            with contextlib.suppress(RedisError, OSError):
+                await self._intake.withdraw(job.id)
+            raise BrokerUnavailable from error

@@ -1,0 +1,75 @@
+"""The `scratch` command. Each subcommand imports what it needs when it runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from shared.settings import Settings
+
+app = typer.Typer(
+    help="Tells from photos whether surfaces are scratched.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+
+Paths = Annotated[list[Path], typer.Argument(help="Image files, or folders of them.")]
+Json = Annotated[bool, typer.Option("--json", help="One JSON object a line for each file.")]
+
+
+def _settings() -> Settings:
+    """Exits with 2 and one sentence a mistake."""
+    from pydantic import ValidationError
+
+    from shared.settings import get_settings
+
+    try:
+        return get_settings()
+    except ValidationError as error:
+        for mistake in error.errors():
+            name = ".".join(str(part) for part in mistake["loc"]) or "settings"
+            typer.echo(f"scratch: {name}: {mistake['msg']}", err=True)
+        raise typer.Exit(2) from None
+
+
+@app.command()
+def predict(
+    paths: Paths,
+    json: Json = False,
+    ckpt: Annotated[
+        Path | None, typer.Option(help="Checkpoint folder [default: SCRATCH_CKPT].")
+    ] = None,
+) -> None:
+    """Classify photos in this process, without a queue. Exits with 1 if a file was refused."""
+    from cli.predict import predict as run
+
+    raise typer.Exit(run(paths, _settings(), ckpt=ckpt, as_json=json))
+
+
+@app.command()
+def submit(
+    paths: Paths,
+    json: Json = False,
+    url: Annotated[
+        str | None, typer.Option(help="The service [default: http://127.0.0.1:PORT].")
+    ] = None,
+) -> None:
+    """Send photos to a running service; answers are printed as they come."""
+    from cli.submit import submit as run
+
+    raise typer.Exit(run(paths, url or f"http://127.0.0.1:{_settings().port}", as_json=json))
+
+
+@app.command()
+def serve() -> None:
+    """Run everything on this machine: Redis, worker, api and Flower, until Ctrl-C."""
+    from cli.serve import serve as run
+
+    raise typer.Exit(run(_settings()))
+
+
+if __name__ == "__main__":
+    app()

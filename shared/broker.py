@@ -1,0 +1,51 @@
+"""The one place that configures Celery, for both of its sides."""
+
+from __future__ import annotations
+
+from celery import Celery
+from kombu import Queue
+
+from shared.contract import QUEUE_INSPECT
+from shared.settings import Settings
+
+#: seconds; with kombu's defaults a publish to a Redis that accepts but never answers hangs for ever
+_SOCKET_TIMEOUT_S = 5
+
+
+def celery_app(settings: Settings, *, results: bool) -> Celery:
+    """The api passes `results=False`: a backend would SUBSCRIBE a channel for every task it sends.
+
+    The worker passes True; results are Celery's own, so any Celery client can read them.
+    """
+    app = Celery(
+        "scratch", broker=settings.redis_url, backend=settings.redis_url if results else None
+    )
+    app.conf.update(
+        task_serializer="json",
+        result_serializer="json",
+        event_serializer="json",
+        accept_content=["json"],
+        result_accept_content=["json"],
+        task_queues=[Queue(QUEUE_INSPECT)],
+        task_default_queue=QUEUE_INSPECT,
+        task_acks_late=True,
+        worker_prefetch_multiplier=1,
+        worker_deduplicate_successful_tasks=False,  # our task is idempotent; saves a GET each
+        worker_hijack_root_logger=False,
+        worker_redirect_stdouts=False,
+        worker_cancel_long_running_tasks_on_connection_loss=False,
+        worker_enable_remote_control=True,
+        worker_send_task_events=True,
+        result_expires=settings.result_ttl_s,
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
+        broker_transport_options={
+            "visibility_timeout": settings.visibility_timeout_s,
+            "unacked_restore_interval": 5,
+            "unacked_restore_throttle": 1,
+            "socket_timeout": _SOCKET_TIMEOUT_S if not results else None,
+            "socket_connect_timeout": _SOCKET_TIMEOUT_S,
+        },
+        task_publish_retry_policy={"max_retries": 1, "interval_start": 0, "interval_max": 0.2},
+    )
+    return app

@@ -1,0 +1,100 @@
+"""Everything that crosses the queue: task and queue names, the job, the outcome. JSON only."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+
+from shared.errors import BadMessage, ServiceError
+
+#: Celery task name and queues
+TASK_INSPECT = "inspect"
+QUEUE_INSPECT = "inspect"
+#: raised by one whenever a field changes its meaning; a worker refuses other versions
+CONTRACT_VERSION: Literal[1] = 1
+
+Label = Literal["scratches", "no_scratches"]
+
+
+class TaskStatus(StrEnum):
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+
+
+class _Message(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @classmethod
+    def decode(cls, data: object) -> Self:
+        """Raises BadMessage when `data` is not of this shape and version."""
+        try:
+            return cls.model_validate(data)
+        except ValidationError as error:
+            raise BadMessage(f"{cls.__name__}: {error.error_count()} invalid field(s)") from error
+
+    def encode(self) -> dict[str, Any]:
+        """Plain JSON values, for Celery's serializer."""
+        return self.model_dump(mode="json")
+
+
+class InspectJob(_Message):
+    """The ticket in the queue; the image itself waits in Redis under the id."""
+
+    version: Literal[1] = CONTRACT_VERSION
+    id: str
+    #: of the uploaded bytes, hex
+    sha256: str
+    #: bytes
+    size: int
+    #: unix time, seconds, by the clock of the api
+    accepted_at: float
+    deadline_at: float
+
+
+class Prediction(_Message):
+    """The answer to `POST /upload_image`, exactly; the two probabilities sum to 1."""
+
+    pred: Label
+    prob_no_scratches: float
+    prob_scratches: float
+
+
+class Failure(_Message):
+    """A recorded failure: `code` is stable, `message` is for people."""
+
+    code: str
+    message: str
+
+    @classmethod
+    def of(cls, error: ServiceError) -> Self:
+        return cls(code=error.code, message=error.message)
+
+
+class Outcome(_Message):
+    """What a worker made of a job: a prediction or a failure, never both."""
+
+    version: Literal[1] = CONTRACT_VERSION
+    id: str
+    sha256: str
+    prediction: Prediction | None = None
+    failure: Failure | None = None
+    #: checkpoint name and revision, as in the header `X-Model`
+    model: str
+    #: runtime, precision and device, such as `openvino/f32/cpu`
+    variant: str
+    #: milliseconds by stage
+    timings_ms: dict[str, float] = {}
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> Self:
+        if (self.prediction is None) == (self.failure is None):
+            raise ValueError("an outcome is either a prediction or a failure")
+        return self
+
+    @property
+    def status(self) -> TaskStatus:
+        return TaskStatus.DONE if self.prediction else TaskStatus.FAILED

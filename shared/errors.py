@@ -1,0 +1,182 @@
+"""The one family of errors that users and operators meet. Each class carries a stable `code`.
+
+ServiceError
+├── UploadError: the request could not be read
+│   ├── BrokenUpload · EmptyUpload · UploadTooLarge
+├── ImageError: the bytes are not an image we can judge; final, never retried
+│   ├── UnsupportedImage · ImageTooLarge · CorruptImage · UnsupportedPixels
+├── TaskError: the task cannot be found or finished
+│   ├── TaskNotFound · TaskNotCancellable · TaskCancelled · TaskTimedOut · UploadLost
+│   ├── BadMessage · PoisonImage · InferenceFailed · InternalError
+├── Unavailable: try again later
+│   ├── Overloaded · BrokerUnavailable
+└── CheckpointError: the model directory is not what its manifest says; the worker must not start
+
+No HTTP status lives here: `api/errors.py` holds the table.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class ServiceError(Exception):
+    """Something went wrong."""
+
+    code: ClassVar[str] = "internal_error"
+
+    def __init__(self, message: str | None = None) -> None:
+        self.message = message or (type(self).__doc__ or "").strip()
+        super().__init__(self.message)
+
+
+class UploadError(ServiceError):
+    """The upload could not be read."""
+
+    code = "broken_upload"
+
+
+class BrokenUpload(UploadError):
+    """The request is not a multipart form with an image in the field `file`."""
+
+    code = "broken_upload"
+
+
+class EmptyUpload(UploadError):
+    """The uploaded file is empty."""
+
+    code = "empty_upload"
+
+
+class UploadTooLarge(UploadError):
+    """The upload is larger than this service accepts."""
+
+    code = "upload_too_large"
+
+
+class ImageError(ServiceError):
+    """The image cannot be judged."""
+
+    code = "bad_image"
+
+
+class UnsupportedImage(ImageError):
+    """The file is not an image in a format this service reads."""
+
+    code = "unsupported_image"
+
+
+class ImageTooLarge(ImageError):
+    """The image has more pixels than this service accepts."""
+
+    code = "image_too_large"
+
+
+class CorruptImage(ImageError):
+    """The image is truncated or damaged."""
+
+    code = "corrupt_image"
+
+
+class UnsupportedPixels(ImageError):
+    """The image's pixel format has no defined meaning here."""
+
+    code = "unsupported_pixels"
+
+
+class TaskError(ServiceError):
+    """The task failed."""
+
+    code = "task_failed"
+
+
+class TaskNotFound(TaskError):
+    """No such task: the id is unknown or its result has expired."""
+
+    code = "task_not_found"
+
+
+class TaskNotCancellable(TaskError):
+    """The task has already started or finished."""
+
+    code = "task_not_cancellable"
+
+
+class TaskCancelled(TaskError):
+    """The task was cancelled before it started."""
+
+    code = "task_cancelled"
+
+
+class TaskTimedOut(TaskError):
+    """The task did not finish before its deadline."""
+
+    code = "task_timed_out"
+
+
+class UploadLost(TaskError):
+    """The uploaded image expired before a worker could read it."""
+
+    code = "upload_lost"
+
+
+class BadMessage(TaskError):
+    """The queued message does not have the expected shape."""
+
+    code = "bad_message"
+
+
+class PoisonImage(TaskError):
+    """Workers died while they processed this image; it will not be tried again."""
+
+    code = "poison_image"
+
+
+class InferenceFailed(TaskError):
+    """The model could not process this image."""
+
+    code = "inference_failed"
+
+
+class InternalError(TaskError):
+    """An unexpected error; the operator has been told."""
+
+    code = "internal_error"
+
+
+class Unavailable(ServiceError):
+    """The service cannot take this now."""
+
+    code = "unavailable"
+    #: what a client should wait before it tries again, in seconds
+    retry_after_s: int = 2
+
+
+class Overloaded(Unavailable):
+    """The queue is full."""
+
+    code = "queue_full"
+
+
+class BrokerUnavailable(Unavailable):
+    """The task queue does not answer."""
+
+    code = "broker_unavailable"
+
+
+class CheckpointError(ServiceError):
+    """The checkpoint cannot be used."""
+
+    code = "bad_checkpoint"
+
+
+def _family(root: type[ServiceError]) -> dict[str, type[ServiceError]]:
+    found = {root.code: root}
+    for child in root.__subclasses__():
+        found |= _family(child)
+    return found
+
+
+def error_for(code: str, message: str) -> ServiceError:
+    """The error that a recorded failure stands for; an unknown code is an internal error."""
+    return _family(ServiceError).get(code, InternalError)(message)

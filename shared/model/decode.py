@@ -1,0 +1,104 @@
+"""Bytes to pixels: one defined meaning for every kind of image, the same in training and serving.
+
+Transparent pixels lie on white, 16-bit grey is scaled by its full range, the EXIF orientation is
+applied, and of an animation the first frame counts.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import simplejpeg
+from numpy.typing import NDArray
+from PIL import Image
+
+from shared.errors import CorruptImage, UnsupportedPixels
+from shared.images import open_checked
+
+Pixels = NDArray[np.uint8]
+
+_EXIF_ORIENTATION = 0x0112
+#: turns the stored pixels upright, by EXIF orientation 2..8
+_UPRIGHT = {
+    2: lambda a: a[:, ::-1],
+    3: lambda a: a[::-1, ::-1],
+    4: lambda a: a[::-1],
+    5: lambda a: a.transpose(1, 0, 2),
+    6: lambda a: a[::-1].transpose(1, 0, 2),
+    7: lambda a: a[::-1, ::-1].transpose(1, 0, 2),
+    8: lambda a: a[:, ::-1].transpose(1, 0, 2),
+}
+
+
+def decode(data: bytes, *, min_side: int, max_pixels: int, max_side: int) -> Pixels:
+    """Encoded image to upright RGB, uint8 [height, width, 3].
+
+    A large JPEG is decoded at a fraction of its size, at least `min_side` on both sides.
+    Raises UnsupportedImage, ImageTooLarge, CorruptImage or UnsupportedPixels.
+    """
+    with open_checked(data, max_pixels=max_pixels, max_side=max_side) as image:
+        if image.format in ("JPEG", "MPO") and image.mode in ("RGB", "L"):
+            pixels = _decode_jpeg(data, min_side)
+            if pixels is not None:
+                return _upright(pixels, _orientation(image))
+        pixels = np.asarray(_to_rgb(_load(image)))
+        return _upright(pixels, _orientation(image))  # once loaded: a TIFF has then been turned
+
+
+def _decode_jpeg(data: bytes, min_side: int) -> Pixels | None:
+    """None when libjpeg-turbo finds anything odd: Pillow then decides."""
+    try:
+        pixels: Pixels = simplejpeg.decode_jpeg(
+            data, "RGB", fastdct=True, min_height=min_side, min_width=min_side, strict=True
+        )
+    except ValueError:
+        return None
+    return pixels
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        return int(image.getexif().get(_EXIF_ORIENTATION, 1))
+    except Exception:  # a damaged EXIF block says nothing about the pixels
+        return 1
+
+
+def _upright(pixels: Pixels, orientation: int) -> Pixels:
+    turn = _UPRIGHT.get(orientation)
+    return np.ascontiguousarray(turn(pixels)) if turn else pixels
+
+
+def _load(image: Image.Image) -> Image.Image:
+    try:
+        image.load()
+    except Exception as error:  # decoders raise nearly anything on damaged input
+        raise CorruptImage("The image is truncated or damaged.") from error
+    return image
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I;16") or image.mode == "I":
+        return _from_16_bit(image)
+    if image.mode == "F":
+        raise UnsupportedPixels("Images of floating-point pixels have no defined range here.")
+    try:
+        if image.has_transparency_data:
+            image = image.convert("RGBA")
+            white = Image.new("RGBA", image.size, "white")
+            return Image.alpha_composite(white, image).convert("RGB")
+        return image.convert("RGB")
+    except (ValueError, OSError) as error:
+        raise UnsupportedPixels(f"Images of mode {image.mode} are not read here.") from error
+
+
+def _from_16_bit(image: Image.Image) -> Image.Image:
+    """Pillow's own conversion would clip all but the darkest 1/256 of the range."""
+    values = np.asarray(image)
+    if values.min() < 0 or values.max() > 65535:
+        raise UnsupportedPixels("Images of 32-bit pixels have no defined range here.")
+    grey = np.round(values.astype(np.float32) / 257).astype(np.uint8)
+    return Image.fromarray(grey).convert("RGB")
+
+
+# Parallelism comes from the task threads; OpenCV's own pool would only compete with them.
+cv2.setNumThreads(1)

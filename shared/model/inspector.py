@@ -1,0 +1,112 @@
+"""Three verbs for one photo: preprocess, forward, postprocess. One path for all users."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from shared.errors import CheckpointError
+from shared.model.decode import Pixels
+from shared.model.labels import LABELS, NO_SCRATCHES, SCRATCHES
+from shared.model.manifest import Manifest, Precision, load_manifest
+from shared.model.preprocess import ImageLimits, preprocess
+from shared.model.runtime import Logits, Runtime, RuntimeName, open_runtime
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A label and its probabilities, which sum to 1."""
+
+    pred: str
+    prob_no_scratches: float
+    prob_scratches: float
+
+
+class Inspector:
+    """A checkpoint on a runtime."""
+
+    def __init__(
+        self, folder: Path, manifest: Manifest, runtime: Runtime, limits: ImageLimits
+    ) -> None:
+        self.manifest = manifest
+        self.runtime = runtime
+        self._folder = folder
+        self._limits = limits
+
+    def preprocess(self, data: bytes) -> Pixels:
+        """Encoded image to views, uint8 [views, size, size, 3]. Raises ImageError."""
+        return preprocess(data, self.manifest.preprocess, self._limits)
+
+    def forward(self, views: Pixels) -> Logits:
+        """uint8 [images, views, size, size, 3] to logits [images, 2]. One thread at a time."""
+        return self.runtime.forward(views)
+
+    def postprocess(self, logits: Logits) -> Verdict:
+        """Logits [2] of one image to calibrated probabilities and the label.
+
+        Raises ValueError when they are not finite: no answer is better than a made-up one.
+        """
+        if not np.isfinite(logits).all():
+            raise ValueError("the model answered with numbers that are not finite")
+        margin = float(logits[SCRATCHES]) - float(logits[NO_SCRATCHES])
+        scaled = np.clip(margin / self.manifest.temperature, -60, 60)
+        probability = float(1 / (1 + np.exp(-scaled)))
+        label = SCRATCHES if probability >= self.manifest.threshold else NO_SCRATCHES
+        return Verdict(LABELS[label], 1 - probability, probability)
+
+    def inspect(self, data: bytes) -> Verdict:
+        """All three verbs for one image. Raises ImageError."""
+        return self.postprocess(self.forward(self.preprocess(data)[None])[0])
+
+    def warm_up(self, images: int) -> None:
+        """One forward pass over a batch of this size."""
+        spec = self.manifest.preprocess
+        self.forward(np.zeros((images, spec.view_count, spec.size, spec.size, 3), np.uint8))
+
+    def prove(self) -> float:
+        """Reproduces the golden answers here; returns the largest difference of a logit.
+
+        Raises CheckpointError beyond the tolerance that the manifest states for this precision.
+        """
+        precision = self.runtime.precision
+        tolerance = self.manifest.tolerance.get(precision)
+        if tolerance is None:
+            raise CheckpointError(f"the manifest states no tolerance for {precision}")
+        worst = 0.0
+        for golden in self.manifest.goldens:
+            found = self._answer(golden.file)
+            difference = float(np.abs(found - np.array(golden.logits)).max())
+            if not difference <= tolerance:  # also when it is not a number
+                raise CheckpointError(
+                    f"{self.manifest.title} on {self.runtime.variant} answers {found.tolist()} "
+                    f"for {golden.file}, expected {golden.logits} within {tolerance}"
+                )
+            worst = max(worst, difference)
+        return worst
+
+    def _answer(self, file: str) -> Logits:
+        try:
+            views = self.preprocess((self._folder / file).read_bytes())
+            logits: Logits = self.forward(views[None])[0]
+        except Exception as error:  # such as a head that does not fit: each runtime has its own
+            raise CheckpointError(f"{self.manifest.title} cannot judge {file}: {error}") from error
+        return logits
+
+
+def open_inspector(
+    folder: Path,
+    *,
+    runtime: RuntimeName = "auto",
+    precision: Precision | Literal["auto"] = "auto",
+    threads: int = 0,
+    limits: ImageLimits | None = None,
+) -> Inspector:
+    """Loads, checks and proves a checkpoint. Raises CheckpointError."""
+    manifest = load_manifest(folder)
+    opened = open_runtime(folder, manifest, name=runtime, precision=precision, threads=threads)
+    inspector = Inspector(folder, manifest, opened, limits or ImageLimits())
+    inspector.prove()
+    return inspector

@@ -1,0 +1,65 @@
+"""What a runtime is, and which one a checkpoint gets on this machine."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.errors import CheckpointError
+from shared.model.decode import Pixels
+from shared.model.manifest import Manifest, Precision
+
+Logits = NDArray[np.float32]
+RuntimeName = Literal["auto", "openvino", "torch"]
+
+
+class Runtime(Protocol):
+    """Runs the graph: views in, logits out."""
+
+    #: as loaded, `auto` resolved
+    precision: Precision
+
+    @property
+    def variant(self) -> str:
+        """Runtime, precision and device, such as `openvino/f32/cpu`."""
+
+    def forward(self, views: Pixels) -> Logits:
+        """uint8 [images, views, size, size, 3] to logits [images, 2]. One thread at a time."""
+
+
+def open_runtime(
+    folder: Path,
+    manifest: Manifest,
+    *,
+    name: RuntimeName = "auto",
+    precision: Precision | Literal["auto"] = "auto",
+    threads: int = 0,
+) -> Runtime:
+    """CUDA through torch where there is one, else OpenVINO where the checkpoint has a graph.
+
+    Raises CheckpointError when the checkpoint or this machine lacks what is asked for.
+    """
+    if name == "auto":
+        name = "torch" if not manifest.openvino or _cuda_available() else "openvino"
+    try:
+        if name == "openvino":
+            from shared.model.runtime_openvino import OpenVinoRuntime
+
+            return OpenVinoRuntime(folder, manifest, precision=precision, threads=threads)
+        from shared.model.runtime_torch import TorchRuntime
+
+        return TorchRuntime(folder, manifest, precision=precision, threads=threads)
+    except ImportError as error:
+        raise CheckpointError(f"runtime {name} is not installed here: {error}") from error
+
+
+def _cuda_available() -> bool:
+    if importlib.util.find_spec("torch") is None:
+        return False
+    import torch
+
+    return torch.cuda.is_available()

@@ -1,0 +1,61 @@
+"""torch: the reference on the CPU, and the way to a GPU.
+
+CUDA paths were written by the documentation and have not run on a GPU yet.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from shared.errors import CheckpointError
+from shared.model.classifier import load_classifier
+from shared.model.decode import Pixels
+from shared.model.manifest import Manifest, Precision
+from shared.model.runtime import Logits
+
+_DTYPE = {"f32": torch.float32, "bf16": torch.bfloat16, "f16": torch.float16}
+
+
+class TorchRuntime:
+    """See `shared.model.runtime.Runtime`."""
+
+    def __init__(
+        self,
+        folder: Path,
+        manifest: Manifest,
+        *,
+        precision: Precision | Literal["auto"] = "auto",
+        threads: int = 0,
+    ) -> None:
+        if threads:
+            torch.set_num_threads(threads)
+        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.precision: Precision = self._automatic() if precision == "auto" else precision
+        if self.precision not in _DTYPE:
+            raise CheckpointError(f"torch does not run {self.precision} checkpoints")
+        self._model = load_classifier(folder, manifest).to(self._device)
+
+    def _automatic(self) -> Precision:
+        # bf16 on a CPU is slower than f32 for some batch sizes: never by default.
+        if self._device.type == "cpu":
+            return "f32"
+        return "bf16" if torch.cuda.is_bf16_supported() else "f16"
+
+    @property
+    def variant(self) -> str:
+        return f"torch/{self.precision}/{self._device.type}"
+
+    def forward(self, views: Pixels) -> Logits:
+        batch = torch.from_numpy(views)
+        if self._device.type == "cuda":
+            batch = batch.pin_memory().to(self._device, non_blocking=True)
+        dtype = _DTYPE[self.precision]
+        with (
+            torch.inference_mode(),
+            torch.autocast(self._device.type, dtype, enabled=dtype != torch.float32),
+        ):
+            logits: Logits = self._model(batch).float().cpu().numpy()
+        return logits

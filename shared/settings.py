@@ -1,0 +1,120 @@
+"""All settings, from the environment or `.env`; the only place that reads either."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import AliasChoices, Field, SecretStr, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+def _plain(name: str) -> AliasChoices:
+    """A name people already use without our prefix, next to the prefixed one."""
+    return AliasChoices(name, f"SCRATCH_{name}")
+
+
+class Settings(BaseSettings):
+    """Prefix `SCRATCH_`, but for the names people already use: `REDIS_URL`, `PORT`, `ALERT_*`."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="SCRATCH_",
+        env_file=".env",
+        extra="ignore",
+        populate_by_name=True,
+        frozen=True,
+        hide_input_in_errors=True,
+    )
+
+    # --- where things are
+    redis_url: str = Field(
+        "redis://127.0.0.1:6379/0", validation_alias=_plain("REDIS_URL"), repr=False
+    )
+    host: str = "127.0.0.1"
+    port: int = Field(8000, ge=1, le=65535, validation_alias=_plain("PORT"))
+    flower_port: int = Field(5555, ge=1, le=65535, validation_alias=_plain("FLOWER_PORT"))
+    #: Redis files of the embedded stack
+    data_dir: Path = Path(".data")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+    # --- model
+    ckpt: Path = Path("ckpts/scratch-lite")
+    runtime: Literal["auto", "openvino", "torch"] = "auto"
+    precision: Literal["auto", "f32", "bf16", "f16", "int8"] = "auto"
+    #: inference threads; 0 leaves it to the runtime
+    threads: int = Field(0, ge=0)
+    max_batch: int = Field(8, ge=1, le=256)
+    #: task threads of one worker process: they fetch and decode, one more thread infers
+    concurrency: int = Field(16, ge=1, le=256)
+    #: a forward pass that takes longer ends the worker, so that its supervisor starts a sound one
+    batch_timeout_s: float = Field(60, gt=0)
+
+    # --- limits
+    upload_max_bytes: int = Field(32 * 2**20, ge=1)
+    batch_max_files: int = Field(200, ge=1)
+    image_max_pixels: int = Field(50_000_000, ge=1)
+    image_max_side: int = Field(20_000, ge=1)
+    #: accepted and unfinished tasks; one more upload is refused with 503
+    queue_limit: int = Field(1000, ge=1)
+    #: how long `POST /upload_image` waits before it answers 202
+    wait_s: float = Field(30, ge=0)
+    #: the longest `?wait=`
+    wait_max_s: float = Field(120, ge=0)
+    #: a task that has not finished by then is a recorded failure
+    task_deadline_s: float = Field(300, gt=0)
+    result_ttl_s: int = Field(3600, ge=1)
+    #: how soon unacknowledged work of a dead worker is taken up
+    visibility_timeout_s: int = Field(60, ge=5)
+
+    #: a task delivered more often than this has killed its workers and is a recorded failure
+    max_deliveries: int = Field(5, ge=1)
+
+    # --- log and alerts
+    inference_log: Path = Path("inference_log.txt")
+    inference_log_max_bytes: int = Field(50 * 2**20, ge=1024)
+    inference_log_backups: int = Field(5, ge=1)
+    alert_email: str = Field("", validation_alias=_plain("ALERT_EMAIL"))
+    alert_app_password: SecretStr = Field(
+        SecretStr(""), validation_alias=_plain("ALERT_APP_PASSWORD")
+    )
+    #: one address or several, separated by commas
+    alert_to: str = Field("", validation_alias=_plain("ALERT_TO"))
+    smtp_host: str = "smtp.gmail.com"
+    smtp_port: int = Field(465, ge=1, le=65535)
+    #: `tls` from the first byte (port 465) or `starttls` (port 587); never plain
+    smtp_security: Literal["tls", "starttls"] = "tls"
+    #: extra certificate authority for SMTP, PEM
+    smtp_ca_file: Path | None = None
+    #: equal errors within this window go out as one mail
+    alert_window_s: float = Field(60, gt=0)
+    alert_max_per_hour: int = Field(20, ge=1)
+
+    @field_validator("alert_app_password")
+    @classmethod
+    def _no_placeholder(cls, value: SecretStr) -> SecretStr:
+        if value.get_secret_value().lower() in {"changeme", "password", "xxxx xxxx xxxx xxxx"}:
+            raise ValueError("is a placeholder; leave it empty to switch alerts off")
+        return value
+
+    @model_validator(mode="after")
+    def _deadline_covers_wait(self) -> Self:
+        if self.task_deadline_s < self.wait_s:
+            raise ValueError("SCRATCH_TASK_DEADLINE_S must not be shorter than SCRATCH_WAIT_S")
+        return self
+
+    @property
+    def alerts_on(self) -> bool:
+        return bool(
+            self.alert_email and self.alert_app_password.get_secret_value() and self.alert_to
+        )
+
+    @property
+    def record_ttl_s(self) -> int:
+        """A record outlives its result: the deadline, then as long as results are kept."""
+        return int(self.task_deadline_s) + self.result_ttl_s
+
+
+@lru_cache
+def get_settings() -> Settings:
+    return Settings()

@@ -1,0 +1,108 @@
+"""Which runtime a checkpoint gets, what is refused, and that all of them agree."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from shared.errors import CheckpointError
+from shared.model.decode import Pixels
+from shared.model.manifest import Manifest, Precision, load_manifest
+from shared.model.runtime import RuntimeName, open_runtime
+
+
+def _views(images: int) -> Pixels:
+    return np.random.default_rng(images).integers(0, 256, (images, 5, 64, 64, 3), np.uint8)
+
+
+def _without_graph(manifest: Manifest) -> Manifest:
+    return manifest.model_copy(update={"openvino": {}})
+
+
+@pytest.mark.parametrize("images", [1, 2, 5])
+def test_openvino_agrees_with_torch(images: int, checkpoint: Path) -> None:
+    manifest = load_manifest(checkpoint)
+    torch_, openvino = (
+        open_runtime(checkpoint, manifest, name=name) for name in ("torch", "openvino")
+    )
+    expected, found = torch_.forward(_views(images)), openvino.forward(_views(images))
+    assert expected.shape == found.shape == (images, 2)
+    assert expected.dtype == found.dtype == np.float32
+    assert np.abs(expected - found).max() < 1e-4
+
+
+@pytest.mark.parametrize("name", ["torch", "openvino"])
+def test_a_batch_does_not_change_an_answer(name: RuntimeName, checkpoint: Path) -> None:
+    runtime = open_runtime(checkpoint, load_manifest(checkpoint), name=name)
+    together = runtime.forward(_views(4))
+    alone = np.concatenate([runtime.forward(view[None]) for view in _views(4)])
+    assert np.abs(together - alone).max() < 1e-4
+    assert np.array_equal(runtime.forward(_views(4)), together)
+
+
+@pytest.mark.parametrize("name", ["torch", "openvino"])
+def test_an_answer_does_not_change_afterwards(name: RuntimeName, checkpoint: Path) -> None:
+    runtime = open_runtime(checkpoint, load_manifest(checkpoint), name=name)
+    first = runtime.forward(_views(1))
+    kept = first.copy()
+    runtime.forward(_views(2)[:1])
+    assert np.array_equal(first, kept)
+
+
+@pytest.fixture
+def _no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+
+
+@pytest.mark.usefixtures("_no_gpu")
+def test_a_cpu_prefers_openvino_where_there_is_a_graph(checkpoint: Path) -> None:
+    manifest = load_manifest(checkpoint)
+    assert open_runtime(checkpoint, manifest).variant == "openvino/f32/cpu"
+    assert open_runtime(checkpoint, _without_graph(manifest)).variant == "torch/f32/cpu"
+
+
+@pytest.mark.parametrize("name", ["torch", "openvino"])
+def test_bf16_is_used_when_asked_for(name: RuntimeName, checkpoint: Path) -> None:
+    manifest = load_manifest(checkpoint)
+    runtime = open_runtime(checkpoint, manifest, name=name, precision="bf16")
+    assert runtime.variant == f"{name}/bf16/cpu"
+    exact = open_runtime(checkpoint, manifest, name=name, precision="f32")
+    assert np.abs(runtime.forward(_views(2)) - exact.forward(_views(2))).max() < 0.2
+
+
+@pytest.mark.parametrize("precision", ["int8", "f16"])
+def test_openvino_needs_a_graph_of_the_precision(precision: Precision, checkpoint: Path) -> None:
+    with pytest.raises(CheckpointError, match=precision):
+        open_runtime(checkpoint, load_manifest(checkpoint), name="openvino", precision=precision)
+
+
+@pytest.mark.parametrize("precision", ["f32", "bf16"])
+def test_openvino_needs_a_graph(precision: Precision, checkpoint: Path) -> None:
+    manifest = _without_graph(load_manifest(checkpoint))
+    with pytest.raises(CheckpointError, match="graph"):
+        open_runtime(checkpoint, manifest, name="openvino", precision=precision)
+
+
+def test_torch_does_not_run_int8(checkpoint: Path) -> None:
+    with pytest.raises(CheckpointError, match="int8"):
+        open_runtime(checkpoint, load_manifest(checkpoint), name="torch", precision="int8")
+
+
+def test_a_damaged_graph_is_refused(checkpoint: Path) -> None:
+    manifest = load_manifest(checkpoint)
+    (checkpoint / "f32.xml").write_text("<net/>")
+    with pytest.raises(CheckpointError, match=r"f32\.xml"):
+        open_runtime(checkpoint, manifest, name="openvino")
+
+
+@pytest.mark.parametrize("name", ["torch", "openvino"])
+def test_a_runtime_that_is_not_installed_is_named(
+    name: RuntimeName, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.delitem(sys.modules, f"shared.model.runtime_{name}", raising=False)
+    with pytest.raises(CheckpointError, match=f"{name} is not installed"):
+        open_runtime(checkpoint, load_manifest(checkpoint), name=name)

@@ -1,0 +1,340 @@
+"""Uploads, records and workers in Redis, both sides on one fake server."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from fakeredis import FakeAsyncRedis, FakeRedis, FakeServer
+
+from shared.contract import Failure, InspectJob, Outcome, Prediction, TaskStatus
+from shared.store import (
+    OPEN_KEY,
+    WORKER_FORGOTTEN_S,
+    WORKER_SILENT_S,
+    WORKERS_KEY,
+    Heartbeat,
+    Intake,
+    Worklist,
+    read_result,
+    result_key,
+    task_key,
+    upload_key,
+)
+
+JOB = InspectJob(id="one", sha256="00", size=3, accepted_at=1000.0, deadline_at=1300.0)
+OUTCOME = Outcome(
+    id="one",
+    sha256="00",
+    model="m@1",
+    variant="fake/f32/cpu",
+    prediction=Prediction(pred="scratches", prob_no_scratches=0.25, prob_scratches=0.75),
+)
+REFUSED = OUTCOME.model_copy(
+    update={"prediction": None, "failure": Failure(code="corrupt_image", message="half")}
+)
+
+
+def _meta(status: str, result: object = None) -> bytes:
+    return json.dumps({"status": status, "result": result, "task_id": "one"}).encode()
+
+
+@pytest.fixture
+def server() -> FakeServer:
+    return FakeServer()
+
+
+@pytest.fixture
+def redis(server: FakeServer) -> FakeRedis:
+    return FakeRedis(server=server)
+
+
+@pytest.fixture
+def intake(server: FakeServer) -> Intake:
+    return Intake(FakeAsyncRedis(server=server), record_ttl_s=3900)
+
+
+@pytest.fixture
+def worklist(redis: FakeRedis) -> Worklist:
+    return Worklist(redis, record_ttl_s=3900, result_ttl_s=3600)
+
+
+async def test_an_accepted_task_is_known_and_queued(intake: Intake) -> None:
+    await intake.accept(JOB, b"img")
+    record = await intake.record("one")
+    assert record is not None
+    assert (record.status, record.accepted_at, record.deadline_at) == (
+        TaskStatus.QUEUED,
+        1000.0,
+        1300.0,
+    )
+    assert await intake.open_tasks(now=1001.0) == 1
+
+
+async def test_a_task_past_its_deadline_no_longer_counts(intake: Intake, redis: FakeRedis) -> None:
+    await intake.accept(JOB, b"img")
+    assert await intake.open_tasks(now=1299.0) == 1
+    assert await intake.open_tasks(now=1301.0) == 0
+
+    later = JOB.model_copy(update={"id": "two", "accepted_at": 1301.0, "deadline_at": 1601.0})
+    await intake.accept(later, b"img")
+    assert redis.zrange(OPEN_KEY, 0, -1) == [b"two"]
+
+
+async def test_whatever_is_stored_expires(intake: Intake, redis: FakeRedis) -> None:
+    await intake.accept(JOB, b"img")
+    assert 0 < redis.ttl(upload_key("one")) <= 301
+    assert 0 < redis.ttl(task_key("one")) <= 3900
+
+
+async def test_an_unknown_id_has_no_record(intake: Intake, worklist: Worklist) -> None:
+    assert await intake.record("never") is None
+    assert not worklist.claim("never").known
+    assert await intake.record("never") is None  # claiming does not make it known
+
+
+async def test_a_result_under_an_unknown_id_is_not_ours(intake: Intake, redis: FakeRedis) -> None:
+    redis.set(result_key("foreign"), _meta("SUCCESS", OUTCOME.encode()))
+    assert await intake.record("foreign") is None
+
+
+async def test_withdrawing_leaves_nothing(intake: Intake, redis: FakeRedis) -> None:
+    await intake.accept(JOB, b"img")
+    await intake.withdraw("one")
+    assert redis.keys() == []
+
+
+async def test_a_claim_hands_out_the_image_and_starts_the_task(
+    intake: Intake, worklist: Worklist
+) -> None:
+    await intake.accept(JOB, b"img")
+    claim = worklist.claim("one")
+    assert (claim.known, claim.cancelled, claim.deliveries, claim.image) == (True, False, 1, b"img")
+    record = await intake.record("one")
+    assert record is not None and record.status is TaskStatus.RUNNING
+
+
+async def test_deliveries_are_counted_and_the_image_stays(
+    intake: Intake, worklist: Worklist
+) -> None:
+    await intake.accept(JOB, b"img")
+    claims = [worklist.claim("one") for _ in range(3)]
+    assert [claim.deliveries for claim in claims] == [1, 2, 3]
+    assert claims[-1].image == b"img"
+
+
+async def test_an_expired_upload_is_seen_as_lost(
+    intake: Intake, worklist: Worklist, redis: FakeRedis
+) -> None:
+    await intake.accept(JOB, b"img")
+    redis.delete(upload_key("one"))
+    claim = worklist.claim("one")
+    assert claim.known and claim.image is None
+
+
+@pytest.mark.parametrize(
+    ("outcome", "status"), [(OUTCOME, TaskStatus.DONE), (REFUSED, TaskStatus.FAILED)]
+)
+async def test_a_finished_task_shows_its_outcome(
+    outcome: Outcome,
+    status: TaskStatus,
+    intake: Intake,
+    worklist: Worklist,
+    redis: FakeRedis,
+) -> None:
+    # Given a task that a worker took up
+    await intake.accept(JOB, b"img")
+    worklist.claim("one")
+    # When its result is stored
+    redis.set(result_key("one"), _meta("SUCCESS", outcome.encode()))
+    worklist.finish("one")
+    # Then the record shows it, and the upload is gone
+    record = await intake.record("one")
+    assert record is not None
+    assert (record.status, record.result) == (status, outcome)
+    assert redis.get(upload_key("one")) is None
+    assert await intake.open_tasks(now=1001.0) == 0
+
+
+async def test_a_finished_task_is_unknown_once_its_result_has_expired(
+    intake: Intake, worklist: Worklist
+) -> None:
+    await intake.accept(JOB, b"img")
+    worklist.claim("one")
+    worklist.finish("one")
+    assert await intake.record("one") is None
+
+
+async def test_a_result_before_finish_already_counts(
+    intake: Intake, worklist: Worklist, redis: FakeRedis
+) -> None:
+    await intake.accept(JOB, b"img")
+    worklist.claim("one")
+    redis.set(result_key("one"), _meta("SUCCESS", OUTCOME.encode()))
+    record = await intake.record("one")
+    assert record is not None and record.status is TaskStatus.DONE
+
+
+async def test_a_second_delivery_after_the_end_does_not_reopen_the_task(
+    intake: Intake, worklist: Worklist, redis: FakeRedis
+) -> None:
+    await intake.accept(JOB, b"img")
+    redis.set(result_key("one"), _meta("SUCCESS", OUTCOME.encode()))
+    worklist.finish("one")
+    assert worklist.claim("one").image is None
+    record = await intake.record("one")
+    assert record is not None and record.status is TaskStatus.DONE
+
+
+async def test_a_waiting_task_can_be_cancelled(
+    intake: Intake, worklist: Worklist, redis: FakeRedis
+) -> None:
+    await intake.accept(JOB, b"img")
+    assert await intake.cancel("one")
+    record = await intake.record("one")
+    assert record is not None and record.status is TaskStatus.FAILED
+    assert worklist.claim("one").cancelled
+    assert redis.get(upload_key("one")) is None
+
+
+async def test_cancelling_twice_is_harmless(intake: Intake) -> None:
+    await intake.accept(JOB, b"img")
+    assert await intake.cancel("one")
+    assert await intake.cancel("one")
+
+
+async def test_a_started_task_cannot_be_cancelled(intake: Intake, worklist: Worklist) -> None:
+    await intake.accept(JOB, b"img")
+    worklist.claim("one")
+    assert not await intake.cancel("one")
+    claim = worklist.claim("one")
+    assert not claim.cancelled and claim.image == b"img"
+
+
+async def test_a_finished_task_cannot_be_cancelled(intake: Intake, worklist: Worklist) -> None:
+    await intake.accept(JOB, b"img")
+    worklist.finish("one")
+    assert not await intake.cancel("one")
+
+
+async def test_an_unknown_task_cannot_be_cancelled(intake: Intake, redis: FakeRedis) -> None:
+    assert not await intake.cancel("never")
+    assert redis.keys() == []
+
+
+async def test_a_late_second_cancel_does_not_revive_a_cancelled_task(
+    intake: Intake, worklist: Worklist
+) -> None:
+    await intake.accept(JOB, b"img")
+    assert await intake.cancel("one")
+    worklist.claim("one")
+    await intake.cancel("one")
+    assert worklist.claim("one").cancelled
+
+
+async def test_a_worker_that_claims_during_a_cancel_wins(
+    server: FakeServer, worklist: Worklist
+) -> None:
+    # Given a connection on which a worker's claim slips in after the cancel has looked
+    class Raced(FakeAsyncRedis):
+        def pipeline(self, *args: Any, **kwargs: Any) -> Any:
+            pipe: Any = super().pipeline(*args, **kwargs)
+            look = pipe.hmget
+
+            async def hmget(*names: str) -> Any:
+                found = await look(*names)
+                worklist.claim("one")
+                return found
+
+            pipe.hmget = hmget
+            return pipe
+
+    await Intake(FakeAsyncRedis(server=server), record_ttl_s=9).accept(JOB, b"img")
+    # When it cancels, then the worker keeps its task
+    assert not await Intake(Raced(server=server), record_ttl_s=9).cancel("one")
+    claim = worklist.claim("one")
+    assert not claim.cancelled and claim.image == b"img"
+
+
+@pytest.mark.parametrize("status", ["PENDING", "STARTED", "RETRY", "RECEIVED", None, 7, []])
+def test_what_is_not_final_is_no_result(status: Any) -> None:
+    assert read_result(_meta(status)) is None
+
+
+@pytest.mark.parametrize("meta", [None, b"", ""])
+def test_nothing_stored_is_no_result(meta: bytes | str | None) -> None:
+    assert read_result(meta) is None
+
+
+def test_success_is_an_outcome_from_bytes_or_text() -> None:
+    assert read_result(_meta("SUCCESS", OUTCOME.encode())) == OUTCOME
+    assert read_result(_meta("SUCCESS", OUTCOME.encode()).decode()) == OUTCOME
+
+
+@pytest.mark.parametrize(
+    ("meta", "code"),
+    [
+        (_meta("SUCCESS", None), "bad_message"),
+        (_meta("SUCCESS", "done"), "bad_message"),
+        (_meta("SUCCESS", OUTCOME.encode() | {"version": 2}), "bad_message"),
+        (_meta("FAILURE", {"exc_type": "OSError", "exc_message": ["x"]}), "internal_error"),
+        (_meta("FAILURE", {"exc_type": "eval", "exc_module": "builtins"}), "internal_error"),
+        (_meta("FAILURE", "text"), "internal_error"),
+        (_meta("REVOKED", None), "task_cancelled"),
+        (b"not json", "bad_message"),
+        (b"\xff\xfe", "bad_message"),
+        (b"[1, 2]", "bad_message"),
+        (b"7", "bad_message"),
+        (b"null", "bad_message"),
+    ],
+)
+def test_anything_else_is_a_failure_and_never_an_exception(meta: bytes, code: str) -> None:
+    found = read_result(meta)
+    assert isinstance(found, Failure) and found.code == code
+
+
+def _beat_at(redis: FakeRedis, name: str, age_s: float) -> None:
+    seconds, micros = redis.time()
+    beat = Heartbeat(name=name, model="m", variant="v", pid=1, beat_at=seconds + micros / 1e6)
+    older = beat.model_copy(update={"beat_at": beat.beat_at - age_s})
+    redis.hset(WORKERS_KEY, name, older.model_dump_json())
+
+
+async def test_a_beating_worker_is_ready_until_it_leaves(
+    intake: Intake, worklist: Worklist
+) -> None:
+    assert await intake.ready_workers() == []
+    worklist.beat("w1", model="m@1", variant="torch/f32/cpu", pid=7)
+    (beat,) = await intake.ready_workers()
+    assert (beat.name, beat.model, beat.variant, beat.pid) == ("w1", "m@1", "torch/f32/cpu", 7)
+    worklist.leave("w1")
+    assert await intake.ready_workers() == []
+
+
+async def test_a_silent_worker_is_not_ready(intake: Intake, redis: FakeRedis) -> None:
+    _beat_at(redis, "silent", WORKER_SILENT_S + 0.1)
+    _beat_at(redis, "slow", WORKER_SILENT_S - 1)
+    assert [beat.name for beat in await intake.ready_workers()] == ["slow"]
+
+
+def test_a_worker_silent_for_long_is_forgotten(worklist: Worklist, redis: FakeRedis) -> None:
+    _beat_at(redis, "gone", WORKER_FORGOTTEN_S + 1)
+    _beat_at(redis, "silent", WORKER_SILENT_S + 1)
+    worklist.beat("w1", model="m", variant="v", pid=1)
+    assert set(redis.hkeys(WORKERS_KEY)) == {b"silent", b"w1"}
+
+
+@pytest.mark.parametrize("foreign", [b"{}", b"not json", b'{"name": "w0", "beat_at": 1}'])
+async def test_a_heartbeat_of_another_version_harms_nobody(
+    foreign: bytes, intake: Intake, worklist: Worklist, redis: FakeRedis
+) -> None:
+    redis.hset(WORKERS_KEY, "other", foreign)
+    worklist.beat("w1", model="m", variant="v", pid=1)
+    assert [beat.name for beat in await intake.ready_workers()] == ["w1"]
+
+
+async def test_open_tasks_are_kept_by_their_deadlines(intake: Intake, redis: FakeRedis) -> None:
+    await intake.accept(JOB, b"img")
+    await intake.accept(JOB.model_copy(update={"id": "two", "deadline_at": 1200.0}), b"img")
+    assert redis.zrange(OPEN_KEY, 0, -1) == [b"two", b"one"]

@@ -1,0 +1,170 @@
+"""The batcher alone, with a model of our making."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import wait
+
+import numpy as np
+import pytest
+
+from shared.errors import InferenceFailed, TaskTimedOut
+from shared.model.decode import Pixels
+from shared.model.runtime import Logits
+from worker.batcher import Batcher
+
+FAR = float("inf")
+
+
+def views(value: int) -> Pixels:
+    return np.full((1, 4, 4, 3), value, np.uint8)
+
+
+class Model:
+    """Answers each image with its own value; can be held, and can refuse values."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[int]] = []
+        self.refused: set[int] = set()
+        self.entered = threading.Event()
+        self.gate = threading.Event()
+        self.gate.set()
+
+    def forward(self, batch: Pixels) -> Logits:
+        values = [int(image.flat[0]) for image in batch]
+        self.batches.append(values)
+        self.entered.set()
+        assert self.gate.wait(10)
+        if self.refused & set(values):
+            raise RuntimeError("the model chokes")
+        return np.array([[0, value] for value in values], np.float32)
+
+    def hold(self) -> None:
+        """The next forward pass waits until `gate` is set."""
+        self.entered.clear()
+        self.gate.clear()
+
+
+@pytest.fixture
+def model() -> Model:
+    return Model()
+
+
+@pytest.fixture
+def batcher(model: Model) -> Iterator[Batcher]:
+    batcher = Batcher(model.forward, max_batch=4)
+    batcher.start()
+    yield batcher
+    model.gate.set()
+    batcher.close()
+    assert not batcher.alive
+
+
+def test_a_lone_image_is_answered_at_once(batcher: Batcher) -> None:
+    answer = batcher.submit(views(7), deadline_at=FAR).result(5)
+
+    assert answer.logits.tolist() == [0, 7]
+    assert answer.batch_size == 1
+
+
+def test_what_arrives_during_a_forward_pass_forms_the_next_batches(
+    batcher: Batcher, model: Model
+) -> None:
+    model.hold()
+    first = batcher.submit(views(0), deadline_at=FAR)
+    assert model.entered.wait(5)
+    rest = [batcher.submit(views(n), deadline_at=FAR) for n in range(1, 7)]
+    model.gate.set()
+
+    assert [f.result(5).logits[1] for f in [first, *rest]] == list(range(7))
+    assert model.batches == [[0], [1, 2, 3, 4], [5, 6]]
+
+
+def test_one_bad_image_does_not_fail_its_neighbours(batcher: Batcher, model: Model) -> None:
+    model.refused = {2}
+    model.hold()
+    first = batcher.submit(views(0), deadline_at=FAR)
+    assert model.entered.wait(5)
+    futures = [batcher.submit(views(n), deadline_at=FAR) for n in (1, 2, 3)]
+    model.gate.set()
+
+    assert first.result(5).logits[1] == 0
+    assert futures[0].result(5).logits[1] == 1
+    assert futures[2].result(5).logits[1] == 3
+    with pytest.raises(InferenceFailed):
+        futures[1].result(5)
+
+
+def test_a_late_image_is_dropped_before_the_forward_pass(batcher: Batcher, model: Model) -> None:
+    with pytest.raises(TaskTimedOut):
+        batcher.submit(views(1), deadline_at=time.time() - 1).result(5)
+
+    assert model.batches == []
+
+
+def test_an_abandoned_image_is_not_computed(batcher: Batcher, model: Model) -> None:
+    model.hold()
+    first = batcher.submit(views(0), deadline_at=FAR)
+    assert model.entered.wait(5)
+    abandoned = batcher.submit(views(1), deadline_at=FAR)
+    kept = batcher.submit(views(2), deadline_at=FAR)
+    assert abandoned.cancel()
+    model.gate.set()
+
+    wait([first, kept], 5)
+    assert model.batches == [[0], [2]]
+
+
+def test_a_wrong_number_of_answers_is_a_failure_not_a_mix_up(model: Model) -> None:
+    batcher = Batcher(lambda _: np.zeros((0, 2), np.float32), max_batch=2)
+    batcher.start()
+
+    with pytest.raises(InferenceFailed):
+        batcher.submit(views(1), deadline_at=FAR).result(5)
+    batcher.close()
+
+
+def test_closing_answers_what_was_submitted_and_refuses_more(model: Model) -> None:
+    batcher = Batcher(model.forward, max_batch=1)
+    batcher.start()
+    model.hold()
+    futures = [batcher.submit(views(n), deadline_at=FAR) for n in range(3)]
+    assert model.entered.wait(5)
+    closing = threading.Thread(target=batcher.close)
+    closing.start()
+    model.gate.set()
+    closing.join(5)
+
+    assert [f.result(0).logits[1] for f in futures] == [0, 1, 2]
+    assert not batcher.alive
+    with pytest.raises(RuntimeError):
+        batcher.submit(views(1), deadline_at=FAR)
+
+
+def test_a_stuck_forward_pass_can_be_seen(batcher: Batcher, model: Model) -> None:
+    assert batcher.busy_s() == 0
+    model.hold()
+    future = batcher.submit(views(0), deadline_at=FAR)
+    assert model.entered.wait(5)
+
+    assert batcher.busy_s() > 0
+    model.gate.set()
+    future.result(5)
+
+
+def test_many_threads_get_their_own_answers(batcher: Batcher) -> None:
+    answers: dict[int, float] = {}
+
+    def ask(start: int) -> None:
+        for value in range(start, start + 25):
+            answers[value] = batcher.submit(views(value), deadline_at=FAR).result(10).logits[1]
+
+    threads = [threading.Thread(target=ask, args=(25 * n,)) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+
+    assert answers == {value: value for value in range(200)}

@@ -1,0 +1,153 @@
+"""Job in, outcome out, with fakeredis and a fake model."""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import fakeredis
+import numpy as np
+import pytest
+from PIL import Image
+
+from shared.contract import InspectJob, TaskStatus
+from shared.model.decode import Pixels
+from shared.model.inspector import Verdict
+from shared.model.runtime import Logits
+from shared.store import Worklist, task_key, upload_key
+from worker.batcher import Batcher
+from worker.predictor import Predictor
+
+ID = "0" * 32
+
+
+class Inspector:
+    """Three verbs; what fails is up to the test."""
+
+    manifest = SimpleNamespace(title="fake@1")
+    runtime = SimpleNamespace(variant="fake/f32/cpu")
+    preprocess_error: Exception | None = None
+    forward_error: Exception | None = None
+
+    def preprocess(self, data: bytes) -> Pixels:
+        if self.preprocess_error:
+            raise self.preprocess_error
+        with Image.open(io.BytesIO(data)) as image:
+            return np.asarray(image.convert("RGB"))[None]
+
+    def forward(self, views: Pixels) -> Logits:
+        if self.forward_error:
+            raise self.forward_error
+        return np.array([[0.0, 1.0]] * len(views), np.float32)
+
+    def postprocess(self, logits: Logits) -> Verdict:
+        return Verdict("scratches", 0.25, 0.75)
+
+
+@pytest.fixture
+def redis() -> fakeredis.FakeRedis:
+    return fakeredis.FakeRedis()
+
+
+@pytest.fixture
+def inspector() -> Inspector:
+    return Inspector()
+
+
+@pytest.fixture
+def predictor(inspector: Any, redis: Any) -> Iterator[Predictor]:
+    batcher = Batcher(inspector.forward, max_batch=2)
+    batcher.start()
+    worklist = Worklist(redis, record_ttl_s=60, result_ttl_s=60)
+    yield Predictor(inspector, batcher, worklist, max_deliveries=2)
+    batcher.close()
+
+
+def png() -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (4, 4)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def accepted(redis: Any, *, image: bytes | None = None, late: bool = False) -> InspectJob:
+    now = time.time()
+    redis.hset(task_key(ID), mapping={"accepted_at": now, "deadline_at": now + 60})
+    if image is not None:
+        redis.set(upload_key(ID), image)
+    deadline = now - 1 if late else now + 60
+    return InspectJob(id=ID, sha256="ab", size=1, accepted_at=now, deadline_at=deadline)
+
+
+def test_a_photo_becomes_a_prediction_with_timings(predictor: Predictor, redis: Any) -> None:
+    outcome = predictor.run(accepted(redis, image=png()))
+
+    assert outcome.status == TaskStatus.DONE
+    assert outcome.prediction and outcome.prediction.pred == "scratches"
+    assert (outcome.model, outcome.variant) == ("fake@1", "fake/f32/cpu")
+    assert set(outcome.timings_ms) == {"queue", "fetch", "decode", "wait", "forward"}
+
+
+def test_the_same_job_twice_gives_the_same_answer(predictor: Predictor, redis: Any) -> None:
+    job = accepted(redis, image=png())
+
+    assert predictor.run(job).prediction == predictor.run(job).prediction
+
+
+def fail_preprocess(inspector: Inspector) -> None:
+    inspector.preprocess_error = KeyError("a bug")
+
+
+def fail_forward(inspector: Inspector) -> None:
+    inspector.forward_error = RuntimeError("out of memory")
+
+
+@pytest.mark.parametrize(
+    ("breakage", "code"),
+    [(fail_preprocess, "internal_error"), (fail_forward, "inference_failed")],
+)
+def test_a_broken_step_is_a_recorded_failure(
+    predictor: Predictor,
+    redis: Any,
+    inspector: Inspector,
+    breakage: Callable[[Inspector], None],
+    code: str,
+) -> None:
+    breakage(inspector)
+
+    outcome = predictor.run(accepted(redis, image=png()))
+
+    assert outcome.failure and outcome.failure.code == code
+    assert "bug" not in outcome.failure.message and "memory" not in outcome.failure.message
+
+
+def test_an_upload_that_expired_is_a_recorded_failure(predictor: Predictor, redis: Any) -> None:
+    outcome = predictor.run(accepted(redis))
+
+    assert outcome.failure and outcome.failure.code == "upload_lost"
+
+
+def test_a_cancelled_task_is_not_decoded(predictor: Predictor, redis: Any) -> None:
+    job = accepted(redis, image=b"never looked at")
+    redis.hset(task_key(ID), "cancelled", 1)
+
+    outcome = predictor.run(job)
+
+    assert outcome.failure and outcome.failure.code == "task_cancelled"
+
+
+def test_a_late_task_is_not_decoded(predictor: Predictor, redis: Any) -> None:
+    outcome = predictor.run(accepted(redis, image=b"never looked at", late=True))
+
+    assert outcome.failure and outcome.failure.code == "task_timed_out"
+
+
+def test_an_image_that_killed_its_workers_is_given_up(predictor: Predictor, redis: Any) -> None:
+    job = accepted(redis, image=png())
+    redis.hset(task_key(ID), "deliveries", 2)
+
+    outcome = predictor.run(job)
+
+    assert outcome.failure and outcome.failure.code == "poison_image"

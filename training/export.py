@@ -1,0 +1,143 @@
+"""Stage `export`: a checkpoint folder that workers open, proven on every runtime before it exists.
+
+Nothing in it may name the machine that made it.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import xml.etree.ElementTree as ET
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import cv2
+import numpy as np
+import openvino as ov
+import torch
+
+from shared.model.classifier import Classifier, Head
+from shared.model.inspector import open_inspector
+from shared.model.labels import LABELS
+from shared.model.manifest import MANIFEST, Golden, Manifest, Preprocess, sha256_of
+from shared.model.preprocess import ImageLimits
+from shared.model.preprocess import preprocess as to_views
+from shared.model.runtime import RuntimeName
+from training.data import load_index
+from training.graph import to_openvino
+from training.params import ExportParams
+from training.synthetic import ScratchSpec, render
+from training.tower import load_extractor, read_spec
+from training.train import Calibration
+from training.workspace import Workspace, stage_parser, start
+
+HEAD, GRAPH = "head.safetensors", "model-f32.xml"
+_GOLDEN_SIZE = (240, 320)
+_GOLDEN_SCRATCH = ScratchSpec(width=3, contrast=0.55, length=0.75)
+_RUNTIMES: tuple[RuntimeName, ...] = ("torch", "openvino")
+_log = logging.getLogger(__name__)
+
+
+def write_graph(model: Classifier, preprocess: Preprocess, path: Path) -> None:
+    """Stored in half precision, which loses nothing: the weights were rounded before."""
+    ov.save_model(to_openvino(model, preprocess), path, compress_to_fp16=True)
+    _forget_origin(path)
+
+
+def _forget_origin(path: Path) -> None:
+    """Drops notes on versions and paths, and names that count up: equal models, equal files."""
+    tree = ET.parse(path)  # noqa: S314 written by us a moment ago
+    tree.getroot().set("name", path.stem)
+    for layer in tree.iter("layer"):
+        layer.set("name", f"{layer.get('type')}_{layer.get('id')}")
+    for parent in list(tree.iter()):
+        for note in parent.findall("rt_info"):
+            parent.remove(note)
+    tree.write(path, encoding="utf-8", xml_declaration=True)
+
+
+def write_golden(folder: Path, seed: int, model: Classifier, preprocess: Preprocess) -> Golden:
+    """Draws a photo and keeps what the reference answers for it. Odd seeds become PNG, for both
+    ways of decoding."""
+    scene = render(
+        np.random.default_rng(seed),
+        scratched=seed % 2 == 0,
+        size=_GOLDEN_SIZE,
+        spec=_GOLDEN_SCRATCH,
+    )
+    path = folder / "golden" / f"{scene.label}_{seed}.{'png' if seed % 2 else 'jpg'}"
+    path.parent.mkdir(exist_ok=True)
+    cv2.imwrite(str(path), cv2.cvtColor(scene.image, cv2.COLOR_RGB2BGR))
+    views = to_views(path.read_bytes(), preprocess, ImageLimits())
+    with torch.inference_mode():
+        logits = model(torch.from_numpy(views[None]))[0]
+    no_scratches, scratches = (round(value, 5) for value in logits.tolist())
+    return Golden(file=path.relative_to(folder).as_posix(), logits=(no_scratches, scratches))
+
+
+def export(folder: Path, params: ExportParams, work: Workspace) -> Manifest:
+    """Writes the checkpoint into an empty folder."""
+    spec = read_spec(work.extractor)
+    shutil.copy(work.head, folder / HEAD)
+    for file in filter(None, (spec.backbone.config, spec.backbone.weights)):
+        shutil.copy(work.extractor / file, folder / file)
+    model = Classifier(load_extractor(folder, spec), Head.from_file(folder / HEAD)).eval()
+    goldens = tuple(write_golden(folder, seed, model, spec.preprocess) for seed in params.goldens)
+    write_graph(model, spec.preprocess, folder / GRAPH)
+    calibration = Calibration.model_validate_json(work.calibration.read_text())
+    index = load_index(work.index)
+    manifest = Manifest(
+        name=params.name,
+        labels=LABELS,
+        backbone=spec.backbone,
+        preprocess=spec.preprocess,
+        features=spec.features,
+        head=HEAD,
+        openvino={"f32": GRAPH},
+        temperature=round(calibration.temperature, 5),
+        goldens=goldens,
+        tolerance=params.tolerance,
+        metrics=json.loads(work.metrics.read_text()),
+        data={"sha256": index.hash, "images": len(index.images)},
+        sha256={
+            file.relative_to(folder).as_posix(): sha256_of(file)
+            for file in sorted(folder.rglob("*"))
+            if file.is_file()
+        },
+    )
+    (folder / MANIFEST).write_text(manifest.model_dump_json(indent=1) + "\n")
+    for path in filter(Path.is_file, folder.rglob("*")):
+        path.chmod(0o644)  # safetensors writes for the owner alone; a worker may be somebody else
+    return manifest
+
+
+def run(params: ExportParams, work: Workspace, out: Path) -> Path:
+    """`out`/NAME, replaced only when the new checkpoint opens on torch and on OpenVINO.
+
+    Raises CheckpointError when it does not.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    target = out / params.name
+    with TemporaryDirectory(dir=out, prefix=".export-") as made:
+        folder = Path(made) / params.name
+        folder.mkdir()
+        manifest = export(folder, params, work)
+        for runtime in _RUNTIMES:
+            worst = open_inspector(folder, runtime=runtime, precision="f32").prove()
+            _log.info("%s on %s: goldens within %.5f", manifest.title, runtime, worst)
+        shutil.rmtree(target, ignore_errors=True)
+        folder.rename(target)
+    return target
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = stage_parser(__doc__)
+    parser.add_argument("--out", type=Path, default=Path("ckpts"))
+    options, params, work = start(parser, arguments)
+    run(params.export, work, options.out)
+
+
+if __name__ == "__main__":
+    main()

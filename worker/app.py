@@ -1,0 +1,82 @@
+"""The worker's Celery app and its signals: `celery --app worker.app worker --pool threads`."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from celery import Celery, signals, states
+
+from shared.broker import celery_app
+from shared.errors import CheckpointError
+from shared.logs import configure_logs
+from shared.settings import Settings, get_settings
+from worker.events import ThreadSafeEvents
+from worker.predictor import Predictor
+from worker.station import Station
+from worker.tasks import register
+
+logger = logging.getLogger(__name__)
+
+Handler = Callable[..., None]
+
+#: states in which Celery has stored something final
+_FINAL = {states.SUCCESS, states.FAILURE}
+
+
+def _on(signal: Any) -> Callable[[Handler], Handler]:
+    """Connects a handler for good: Celery keeps weak references, and closures would vanish."""
+
+    def connect(handler: Handler) -> Handler:
+        signal.connect(handler, weak=False)
+        return handler
+
+    return connect
+
+
+def create_app(settings: Settings) -> Celery:
+    """An app whose station opens on `worker_init`: the threads pool never forks."""
+    app = celery_app(settings, results=True)
+    app.conf.update(worker_pool="threads", worker_concurrency=settings.concurrency)
+    app.events_cls = ThreadSafeEvents
+    stations: list[Station] = []
+
+    def predictor() -> Predictor:
+        return stations[0].predictor
+
+    @_on(signals.setup_logging)
+    def on_setup_logging(**_: Any) -> None:
+        configure_logs(settings.log_level)
+
+    @_on(signals.worker_init)
+    def on_worker_init(**_: Any) -> None:
+        configure_logs(settings.log_level)
+        try:
+            stations.append(Station(settings))
+        except CheckpointError as error:
+            logger.critical("this worker cannot start: %s", error)
+            raise SystemExit(1) from error
+        except Exception as error:
+            # Celery would swallow it, and the worker would live without a model.
+            logger.critical("this worker cannot start", exc_info=True)
+            raise SystemExit(1) from error
+
+    @_on(signals.heartbeat_sent)
+    def on_heartbeat(sender: Any, **_: Any) -> None:
+        stations[0].beat(sender.eventer.hostname)
+
+    @_on(signals.task_postrun)
+    def on_task_postrun(task_id: str, retval: Any, state: str, **_: Any) -> None:
+        if state in _FINAL:
+            stations[0].record(task_id, retval)
+
+    @_on(signals.worker_shutdown)
+    def on_worker_shutdown(sender: Any, **_: Any) -> None:
+        stations[0].close(sender.hostname)
+
+    register(app, predictor)
+    return app
+
+
+app = create_app(get_settings())

@@ -1,0 +1,142 @@
+"""The micro-batcher: many task threads hand in views, one thread runs the model.
+
+Batches form by themselves while the previous one runs; nothing ever waits for a batch to fill.
+Knows neither Celery nor Redis.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from shared.errors import InferenceFailed, TaskTimedOut
+from shared.model.decode import Pixels
+from shared.model.runtime import Logits
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Logits [2] of one image, and the milliseconds it waited and its batch took."""
+
+    logits: Logits
+    wait_ms: float
+    forward_ms: float
+    batch_size: int
+
+
+@dataclass(frozen=True)
+class _Item:
+    views: Pixels
+    #: unix time, seconds
+    deadline_at: float
+    future: Future[Answer] = field(default_factory=Future)
+    submitted: float = field(default_factory=time.perf_counter)
+
+
+class Batcher:
+    """`forward` is called from one thread only. The caller bounds how many items are in flight:
+    each task thread submits one and waits for it."""
+
+    def __init__(self, forward: Callable[[Pixels], Logits], *, max_batch: int) -> None:
+        self._forward = forward
+        self._max_batch = max_batch
+        self._items: queue.SimpleQueue[_Item | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="batcher", daemon=True)
+        self._busy_since: float | None = None
+        self._lock = threading.Lock()
+        self._closed = False
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def submit(self, views: Pixels, *, deadline_at: float) -> Future[Answer]:
+        """The future fails with TaskTimedOut past `deadline_at`, InferenceFailed on a bad forward.
+
+        Raises RuntimeError after `close`.
+        """
+        item = _Item(views, deadline_at)
+        with self._lock:
+            if self._closed:
+                raise RuntimeError("the batcher is closed")
+            self._items.put(item)
+        return item.future
+
+    def busy_s(self) -> float:
+        """How long the running forward pass has taken so far; 0 when there is none."""
+        since = self._busy_since
+        return 0.0 if since is None else time.perf_counter() - since
+
+    @property
+    def alive(self) -> bool:
+        return self._thread.is_alive()
+
+    def close(self, timeout_s: float = 30) -> None:
+        """Takes nothing new, answers what was submitted, then ends the thread."""
+        with self._lock:
+            self._closed = True
+            self._items.put(None)
+        self._thread.join(timeout_s)
+
+    def _run(self) -> None:
+        open_ = True
+        while open_:
+            items, open_ = self._take()
+            batch = [item for item in items if self._wanted(item)]
+            if batch:
+                self._answer(batch)
+
+    def _take(self) -> tuple[list[_Item], bool]:
+        """Waits for one item, then takes what else is there. False when `close` was reached."""
+        items: list[_Item] = []
+        block = True
+        while len(items) < self._max_batch:
+            try:
+                item = self._items.get(block=block)
+            except queue.Empty:
+                break
+            if item is None:
+                return items, False
+            items.append(item)
+            block = False
+        return items, True
+
+    def _wanted(self, item: _Item) -> bool:
+        if not item.future.set_running_or_notify_cancel():
+            return False
+        if time.time() > item.deadline_at:
+            item.future.set_exception(TaskTimedOut())
+            return False
+        return True
+
+    def _answer(self, batch: list[_Item]) -> None:
+        started = time.perf_counter()
+        self._busy_since = started
+        try:
+            logits = self._forward(np.stack([item.views for item in batch]))
+            if len(logits) != len(batch):
+                raise ValueError(f"{len(batch)} images went in, {len(logits)} answers came out")
+        except Exception as error:
+            self._blame(batch, error)
+            return
+        finally:
+            self._busy_since = None
+        took = (time.perf_counter() - started) * 1e3
+        for item, row in zip(batch, logits, strict=True):
+            waited = (started - item.submitted) * 1e3
+            item.future.set_result(Answer(row, waited, took, len(batch)))
+
+    def _blame(self, batch: list[_Item], error: Exception) -> None:
+        """One bad image must not fail its neighbours: each is tried alone."""
+        if len(batch) == 1:
+            failure = InferenceFailed()
+            failure.__cause__ = error
+            batch[0].future.set_exception(failure)
+            return
+        for item in batch:
+            self._answer([item])

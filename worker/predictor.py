@@ -1,0 +1,111 @@
+"""One job to one outcome: fetch, decode, infer. Does not know Celery."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass, field
+
+from shared.contract import Failure, InspectJob, Outcome, Prediction
+from shared.errors import (
+    ImageError,
+    InferenceFailed,
+    InternalError,
+    PoisonImage,
+    ServiceError,
+    TaskCancelled,
+    TaskTimedOut,
+    UploadLost,
+)
+from shared.model.inspector import Inspector, Verdict
+from shared.store import Worklist
+from worker.batcher import Batcher
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class _Stopwatch:
+    """Milliseconds by stage."""
+
+    timings_ms: dict[str, float] = field(default_factory=dict)
+    _last: float = field(default_factory=time.perf_counter)
+
+    def lap(self, stage: str) -> None:
+        now = time.perf_counter()
+        self.timings_ms[stage] = round((now - self._last) * 1e3, 3)
+        self._last = now
+
+
+class Predictor:
+    """Called from many task threads at once."""
+
+    def __init__(
+        self, inspector: Inspector, batcher: Batcher, worklist: Worklist, *, max_deliveries: int
+    ) -> None:
+        self._inspector = inspector
+        self._batcher = batcher
+        self._worklist = worklist
+        self._max_deliveries = max_deliveries
+        self.model = inspector.manifest.title
+        self.variant = inspector.runtime.variant
+
+    def run(self, job: InspectJob) -> Outcome:
+        """Every failure of the image or the model is an outcome; only Redis errors are raised."""
+        watch = _Stopwatch()
+        watch.timings_ms["queue"] = round(max(0.0, time.time() - job.accepted_at) * 1e3, 3)
+        try:
+            image = self._fetch(job)
+            watch.lap("fetch")
+            verdict = self._infer(image, job, watch)
+        except ServiceError as error:
+            return self.failed(job.id, job.sha256, error, watch.timings_ms)
+        return Outcome(
+            id=job.id,
+            sha256=job.sha256,
+            prediction=Prediction.model_validate(vars(verdict)),
+            model=self.model,
+            variant=self.variant,
+            timings_ms=watch.timings_ms,
+        )
+
+    def failed(
+        self, task_id: str, sha256: str, error: ServiceError, timings_ms: dict[str, float]
+    ) -> Outcome:
+        return Outcome(
+            id=task_id,
+            sha256=sha256,
+            failure=Failure.of(error),
+            model=self.model,
+            variant=self.variant,
+            timings_ms=timings_ms,
+        )
+
+    def _fetch(self, job: InspectJob) -> bytes:
+        claim = self._worklist.claim(job.id)
+        if claim.cancelled:
+            raise TaskCancelled
+        if time.time() > job.deadline_at:
+            raise TaskTimedOut
+        if claim.deliveries > self._max_deliveries:
+            raise PoisonImage
+        if claim.image is None:
+            raise UploadLost
+        return claim.image
+
+    def _infer(self, image: bytes, job: InspectJob, watch: _Stopwatch) -> Verdict:
+        try:
+            views = self._inspector.preprocess(image)
+            watch.lap("decode")
+            answer = self._batcher.submit(views, deadline_at=job.deadline_at).result()
+            watch.timings_ms["wait"] = round(answer.wait_ms, 3)
+            watch.timings_ms["forward"] = round(answer.forward_ms, 3)
+            return self._inspector.postprocess(answer.logits)
+        except InferenceFailed:
+            logger.exception("inference failed", extra={"task_id": job.id})
+            raise
+        except (ImageError, TaskTimedOut):
+            raise
+        except Exception as error:
+            logger.exception("unexpected error", extra={"task_id": job.id})
+            raise InternalError from error
