@@ -104,10 +104,11 @@ def _wait_until_ready(settings: Settings, folder: Path, process: subprocess.Pope
     """Returns early when the stack is being stopped. Raises _CannotServe with the reason."""
     typer.echo(f"starting; logs are in {folder / 'logs'}")
     give_up_at = time.monotonic() + _READY_WITHIN_S
+    pids: dict[str, int] = {}
     while process.poll() is None:
         if _answers(f"{_base(settings)}/readyz") and _answers(_flower(settings)):
             return
-        for name in _dead_programs(folder):
+        for name in _died(folder, pids):
             raise _CannotServe(f"{name} does not start:\n{_tail(folder, name)}")
         if time.monotonic() > give_up_at:
             raise _CannotServe(f"not ready after {_READY_WITHIN_S} s:\n{_tail(folder, 'worker')}")
@@ -121,15 +122,21 @@ def _answers(url: str) -> bool:
         return False
 
 
-def _dead_programs(folder: Path) -> list[str]:
-    """Those that have ended by themselves; supervisord would try them again and again."""
+def _died(folder: Path, pids: dict[str, int]) -> list[str]:
+    """Programs that have ended by themselves since the last call, which left its `pids`.
+
+    supervisord starts them again within a moment and then knows no exit status any more: what
+    stays is that the process is another.
+    """
     transport = SupervisorTransport(None, None, f"unix://{folder / 'supervisor.sock'}")
     server: Any = ServerProxy("http://127.0.0.1", transport=transport)
     try:
-        states = server.supervisor.getAllProcessInfo()
+        now = {state["name"]: state["pid"] for state in server.supervisor.getAllProcessInfo()}
     except (OSError, Fault):  # not listening yet, or shutting down
         return []
-    return [state["name"] for state in states if state["stop"] and state["exitstatus"]]
+    died = [name for name, pid in pids.items() if now.get(name) != pid]
+    pids.update({name: pid for name, pid in now.items() if pid})
+    return died
 
 
 def _tail(folder: Path, name: str) -> str:
