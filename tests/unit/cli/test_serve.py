@@ -30,4 +30,7 @@ def test_a_program_that_ended_is_known_by_its_process(
 
 
 def test_a_supervisor_that_does_not_listen_yet_knows_of_no_death(tmp_path: Path) -> None:
-    assert _died(tmp_path, {"worker": 7}) == []
+    with mock.patch("cli.serve.ServerProxy") as proxy:
+        proxy.return_value.supervisor.getAllProcessInfo.side_effect = ConnectionRefusedError
+
+        assert _died(tmp_path, {"worker": 7}) == []
