@@ -18,9 +18,9 @@ from api.routes import health, predict, tasks
 from api.sender import CelerySender, Sender
 from api.service import InspectionService
 from shared.broker import celery_app
+from shared.intake import Intake
 from shared.logs import configure_logs
 from shared.settings import Settings, get_settings
-from shared.store import Intake
 
 #: seconds until a Redis that accepts but never answers counts as away
 _REDIS_TIMEOUT_S = 5

@@ -19,7 +19,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
 from api.subscription import Subscription
-from shared.store import RESULT_PREFIX, read_result, result_key
+from shared.records import RESULT_PREFIX, read_result, result_key
 
 logger = logging.getLogger(__name__)
 

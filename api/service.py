@@ -28,8 +28,9 @@ from shared.errors import (
     Unavailable,
 )
 from shared.images import check_header
+from shared.intake import Intake
+from shared.records import Heartbeat, TaskRecord
 from shared.settings import Settings
-from shared.store import Heartbeat, Intake, TaskRecord
 
 T = TypeVar("T")
 

@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 
 from shared.contract import Failure, InspectJob, Outcome, Prediction
 from shared.errors import BrokerUnavailable
-from shared.store import result_key
+from shared.records import result_key
 
 PREDICTION = Prediction(pred="scratches", prob_no_scratches=0.25, prob_scratches=0.75)
 

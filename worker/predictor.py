@@ -18,7 +18,7 @@ from shared.errors import (
     UploadLost,
 )
 from shared.model.inspector import Inspector, Verdict
-from shared.store import Worklist
+from shared.worklist import Worklist
 from worker.batcher import Batcher
 
 logger = logging.getLogger(__name__)

@@ -13,7 +13,7 @@ from shared.errors import BadMessage, InternalError
 from shared.model.inspector import open_inspector
 from shared.model.preprocess import ImageLimits
 from shared.settings import Settings
-from shared.store import Worklist
+from shared.worklist import Worklist
 from worker.alerts import open_alerts
 from worker.batcher import Batcher
 from worker.logbook import Logbook

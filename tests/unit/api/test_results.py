@@ -12,7 +12,7 @@ from api import results
 from api.results import ResultWaiter
 from api.subscription import _CONFIRM_S
 from shared.contract import Failure
-from shared.store import RESULT_PREFIX, result_key
+from shared.records import RESULT_PREFIX, result_key
 from tests.fakes_api import outcome
 
 LONG_S = 5.0

@@ -7,7 +7,7 @@ import httpx
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from shared.store import WORKERS_KEY, Heartbeat
+from shared.records import WORKERS_KEY, Heartbeat
 
 
 async def beat(redis, name="w1@host", age_s=0.0):
@@ -61,8 +61,8 @@ async def test_a_black_hole_is_answered_for_in_time(client, redis, monkeypatch):
         return 0
 
     monkeypatch.setattr("api.service._PROBE_S", 0.05)
-    monkeypatch.setattr("shared.store.Intake.ready_workers", hang)
-    monkeypatch.setattr("shared.store.Intake.open_tasks", hang)
+    monkeypatch.setattr("shared.intake.Intake.ready_workers", hang)
+    monkeypatch.setattr("shared.intake.Intake.open_tasks", hang)
     began = time.monotonic()
     assert (await client.get("/readyz")).status_code == 503
     metrics = (await client.get("/metrics")).text

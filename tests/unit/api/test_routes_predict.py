@@ -10,7 +10,7 @@ import pytest
 
 from shared.contract import Failure
 from shared.errors import CorruptImage, InferenceFailed, PoisonImage, TaskCancelled, TaskTimedOut
-from shared.store import OPEN_KEY, upload_key
+from shared.records import OPEN_KEY, upload_key
 from tests.fakes_api import PREDICTION, image_bytes, outcome
 
 ASYNC = {"Prefer": "respond-async"}

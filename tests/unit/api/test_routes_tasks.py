@@ -8,7 +8,7 @@ import pytest
 
 from shared.contract import Failure
 from shared.errors import CorruptImage
-from shared.store import task_key
+from shared.records import task_key
 from tests.fakes_api import PREDICTION, outcome
 
 UNKNOWN = uuid.uuid4().hex

@@ -18,7 +18,8 @@ from shared.errors import (
     TaskNotFound,
     UnsupportedImage,
 )
-from shared.store import OPEN_KEY, Intake, TaskRecord, result_key, task_key, upload_key
+from shared.intake import Intake
+from shared.records import OPEN_KEY, TaskRecord, result_key, task_key, upload_key
 from tests.fakes_api import image_bytes, outcome
 
 

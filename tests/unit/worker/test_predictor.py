@@ -17,7 +17,8 @@ from shared.contract import InspectJob, TaskStatus
 from shared.model.decode import Pixels
 from shared.model.inspector import Verdict
 from shared.model.runtime import Logits
-from shared.store import Worklist, task_key, upload_key
+from shared.records import task_key, upload_key
+from shared.worklist import Worklist
 from worker.batcher import Batcher
 from worker.predictor import Predictor
 

@@ -9,19 +9,19 @@ import pytest
 from fakeredis import FakeAsyncRedis, FakeRedis, FakeServer
 
 from shared.contract import Failure, InspectJob, Outcome, Prediction, TaskStatus
-from shared.store import (
+from shared.intake import Intake
+from shared.records import (
     OPEN_KEY,
     WORKER_FORGOTTEN_S,
     WORKER_SILENT_S,
     WORKERS_KEY,
     Heartbeat,
-    Intake,
-    Worklist,
     read_result,
     result_key,
     task_key,
     upload_key,
 )
+from shared.worklist import Worklist
 
 JOB = InspectJob(id="one", sha256="00", size=3, accepted_at=1000.0, deadline_at=1300.0)
 OUTCOME = Outcome(

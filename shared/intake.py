@@ -1,0 +1,91 @@
+"""The api's side of what we keep in Redis: asynchronous."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.exceptions import WatchError
+
+from shared.contract import InspectJob
+from shared.records import (
+    OPEN_KEY,
+    WORKER_SILENT_S,
+    WORKERS_KEY,
+    Heartbeat,
+    TaskRecord,
+    heartbeat_of,
+    record_of,
+    result_key,
+    task_key,
+    upload_key,
+)
+
+
+class Intake:
+    def __init__(self, redis: Redis, *, record_ttl_s: int) -> None:
+        self._redis = redis
+        self._record_ttl_s = record_ttl_s
+
+    async def accept(self, job: InspectJob, image: bytes) -> None:
+        """Stores the image and the record in one round trip."""
+        async with self._redis.pipeline(transaction=True) as pipe:
+            pipe.set(upload_key(job.id), image, ex=int(job.deadline_at - job.accepted_at) + 1)
+            pipe.hset(
+                task_key(job.id),
+                mapping={"accepted_at": job.accepted_at, "deadline_at": job.deadline_at},
+            )
+            pipe.expire(task_key(job.id), self._record_ttl_s)
+            pipe.zremrangebyscore(OPEN_KEY, "-inf", job.accepted_at)
+            pipe.zadd(OPEN_KEY, {job.id: job.deadline_at})
+            await pipe.execute()
+
+    async def withdraw(self, task_id: str) -> None:
+        """Takes back what was accepted but could not be queued."""
+        async with self._redis.pipeline(transaction=True) as pipe:
+            pipe.unlink(upload_key(task_id), task_key(task_id))
+            pipe.zrem(OPEN_KEY, task_id)
+            await pipe.execute()
+
+    async def record(self, task_id: str) -> TaskRecord | None:
+        async with self._redis.pipeline(transaction=True) as pipe:
+            pipe.hgetall(task_key(task_id))
+            pipe.get(result_key(task_id))
+            fields, meta = await pipe.execute()
+        return record_of(task_id, fields, meta)
+
+    async def cancel(self, task_id: str) -> bool:
+        """Marks a task that has not started; False when a worker was quicker or none is known."""
+        key = task_key(task_id)
+        async with self._redis.pipeline(transaction=True) as pipe:
+            while True:
+                await pipe.watch(key)  # a claim from here on makes `execute` raise WatchError
+                reply: Any = pipe.hmget(key, "accepted_at", "started_at", "finished_at")
+                accepted, started, finished = await reply
+                if not accepted or started or finished:
+                    return False
+                pipe.multi()  # type: ignore[no-untyped-call]
+                pipe.hset(key, "cancelled", 1)
+                pipe.expire(key, self._record_ttl_s)
+                pipe.unlink(upload_key(task_id))
+                try:
+                    await pipe.execute()
+                except WatchError:
+                    continue
+                return True
+
+    async def open_tasks(self, *, now: float) -> int:
+        """Those past their deadline have failed, whatever became of their message."""
+        return int(await self._redis.zcount(OPEN_KEY, now, "+inf"))
+
+    async def ready_workers(self) -> list[Heartbeat]:
+        async with self._redis.pipeline(transaction=False) as pipe:
+            pipe.time()
+            pipe.hvals(WORKERS_KEY)
+            (seconds, micros), beats = await pipe.execute()
+        now = seconds + micros / 1e6
+        return [
+            heartbeat
+            for beat in beats
+            if (heartbeat := heartbeat_of(beat)) and now - heartbeat.beat_at < WORKER_SILENT_S
+        ]

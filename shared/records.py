@@ -1,0 +1,127 @@
+"""What we keep in Redis beside Celery's own keys: uploads, task records, open tasks, workers.
+
+scratch:upload:{id}   the image's bytes, until its result is stored
+scratch:task:{id}     hash, the record that an accepted id is known
+scratch:open          sorted set of accepted, unfinished ids by their deadlines
+scratch:workers       hash, worker name -> Heartbeat
+celery-task-meta-{id} Celery's result, written by the worker's Celery
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from shared.contract import Failure, Outcome, TaskStatus
+from shared.errors import BadMessage, InternalError, TaskCancelled
+
+OPEN_KEY = "scratch:open"
+WORKERS_KEY = "scratch:workers"
+#: Celery's key and also its pub/sub channel
+RESULT_PREFIX = "celery-task-meta-"
+#: seconds after which a silent worker no longer counts as ready; it beats every two
+WORKER_SILENT_S = 4.5
+#: seconds after which a silent worker is forgotten
+WORKER_FORGOTTEN_S = 3600
+
+
+def upload_key(task_id: str) -> str:
+    return f"scratch:upload:{task_id}"
+
+
+def task_key(task_id: str) -> str:
+    return f"scratch:task:{task_id}"
+
+
+def result_key(task_id: str) -> str:
+    return RESULT_PREFIX + task_id
+
+
+def read_result(meta: bytes | str | None) -> Outcome | Failure | None:
+    """Celery's stored or published result; None while it is not final.
+
+    An exception that Celery stored is read as data (its type and text may be anything) and becomes
+    a failure with our code; it is never rebuilt.
+    """
+    if not meta:
+        return None
+    try:
+        fields = dict(json.loads(meta))
+    except (ValueError, TypeError):
+        return Failure.of(BadMessage())
+    match fields.get("status"):
+        case "SUCCESS":
+            try:
+                return Outcome.decode(fields.get("result"))
+            except BadMessage as error:
+                return Failure.of(error)
+        case "FAILURE":
+            return Failure.of(InternalError())
+        case "REVOKED":
+            return Failure.of(TaskCancelled())
+        case _:
+            return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskRecord:
+    """What the store knows of an accepted task. Times are unix seconds."""
+
+    id: str
+    accepted_at: float
+    deadline_at: float
+    started_at: float | None
+    finished_at: float | None
+    cancelled: bool
+    result: Outcome | Failure | None
+
+    @property
+    def status(self) -> TaskStatus:
+        if self.result is not None:
+            return self.result.status if isinstance(self.result, Outcome) else TaskStatus.FAILED
+        if self.cancelled:
+            return TaskStatus.FAILED
+        return TaskStatus.QUEUED if self.started_at is None else TaskStatus.RUNNING
+
+
+def record_of(task_id: str, fields: dict[bytes, bytes], meta: bytes | None) -> TaskRecord | None:
+    if b"accepted_at" not in fields:
+        return None
+    result = read_result(meta)
+    if result is None and b"finished_at" in fields:
+        return None  # finished, and the result has expired since
+
+    def moment(name: bytes) -> float | None:
+        return float(fields[name]) if name in fields else None
+
+    return TaskRecord(
+        id=task_id,
+        accepted_at=float(fields[b"accepted_at"]),
+        deadline_at=float(fields[b"deadline_at"]),
+        started_at=moment(b"started_at"),
+        finished_at=moment(b"finished_at"),
+        cancelled=b"cancelled" in fields,
+        result=result,
+    )
+
+
+class Heartbeat(BaseModel):
+    """A worker with a loaded and proven model, at `beat_at` by the clock of Redis."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    model: str
+    variant: str
+    pid: int
+    beat_at: float
+
+
+def heartbeat_of(data: bytes) -> Heartbeat | None:
+    """None for one that a worker of another version wrote."""
+    try:
+        return Heartbeat.model_validate_json(data)
+    except ValidationError:
+        return None
