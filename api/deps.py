@@ -41,12 +41,15 @@ Service = Annotated[InspectionService, Depends(_service)]
 MetricsDep = Annotated[Metrics, Depends(_metrics)]
 
 
+def _invalid_wait(text: str) -> RequestValidationError:
+    return RequestValidationError([{"loc": ("query", "wait"), "msg": text, "type": "value_error"}])
+
+
 def _query_wait(text: str, settings: Settings) -> Wait:
     try:
         return wait_of_query(text, settings)
     except ValueError:
-        problem = {"loc": ("query", "wait"), "msg": f"must be {_SAYS}", "type": "value_error"}
-        raise RequestValidationError([problem]) from None
+        raise _invalid_wait(f"must be {_SAYS}") from None
 
 
 async def _upload_wait(
@@ -63,6 +66,14 @@ async def _task_wait(
     settings: SettingsDep, wait: Annotated[str, Query(description=f"{_SAYS}")] = "false"
 ) -> Wait:
     return _query_wait(wait, settings)
+
+
+async def _no_wait(
+    settings: SettingsDep,
+    wait: Annotated[str, Query(description="Only `false`: a batch is never waited for")] = "false",
+) -> None:
+    if _query_wait(wait, settings).seconds:
+        raise _invalid_wait("a batch is never waited for; ask each /tasks/{id}?wait=SECONDS")
 
 
 async def _task_id(
@@ -91,7 +102,10 @@ async def _image(
 
 
 async def _images(
-    request: Request, settings: SettingsDep, _admitted: Annotated[None, Admitted]
+    request: Request,
+    settings: SettingsDep,
+    _wait: Annotated[None, Depends(_no_wait)],
+    _admitted: Annotated[None, Admitted],
 ) -> AsyncIterator[list[UploadFile]]:
     form = await read_many(request, settings)
     try:

@@ -11,8 +11,10 @@ from fastapi.exceptions import RequestValidationError
 from redis.exceptions import RedisError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
+from starlette.routing import Match
 
-from api.metrics import SAFE_HEADERS, Metrics
+from api.headers import make_safe
+from api.metrics import Metrics
 from api.schemas import Problem
 from shared import errors as e
 
@@ -32,6 +34,8 @@ STATUS: dict[type[e.ServiceError], HTTPStatus] = {
     e.Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     e.ServiceError: HTTPStatus.INTERNAL_SERVER_ERROR,
 }
+
+_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 _CODES_OF_HTTP = {
     HTTPStatus.NOT_FOUND: "not_found",
@@ -134,10 +138,26 @@ async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101
     status = HTTPStatus(error.status_code)
     code = _CODES_OF_HTTP.get(status, status.name.lower())
-    return _answer(request, _problem(status, code, str(error.detail)), dict(error.headers or {}))
+    headers = dict(error.headers or {})
+    if status is HTTPStatus.METHOD_NOT_ALLOWED:
+        headers["Allow"] = ", ".join(_allowed(request))
+    return _answer(request, _problem(status, code, str(error.detail)), headers)
+
+
+def _allowed(request: Request) -> list[str]:
+    """Starlette names the methods of the first route with this path only."""
+    routes = request.app.router.routes
+
+    def match(method: str) -> bool:
+        scope = {**request.scope, "method": method}
+        return any(route.matches(scope)[0] is Match.FULL for route in routes)
+
+    found = [method for method in _METHODS if match(method)]
+    return found + ["HEAD"] * ("GET" in found)
 
 
 async def _unknown_error(request: Request, error: Exception) -> Response:
     logger.error("unexpected error", exc_info=error)
-    # This answer is given outside our middleware.
-    return _answer(request, problem_of(e.InternalError()), dict(SAFE_HEADERS))
+    response = _answer(request, problem_of(e.InternalError()), {})
+    make_safe(response.headers)  # this answer is given outside our middleware
+    return response

@@ -13,8 +13,9 @@ from redis.backoff import NoBackoff
 
 from api import errors
 from api.metrics import Measured, Metrics
+from api.headers import Guarded
 from api.results import SWEEP_S, ResultWaiter
-from api.routes import health, predict, tasks
+from api.routes import docs, health, predict, tasks
 from api.sender import CelerySender, Sender
 from api.service import InspectionService
 from shared.broker import celery_app
@@ -47,13 +48,17 @@ def create_app(
         title="Scratch detector",
         description="Tells from a photo whether a surface is scratched.",
         version=version("scratch-detector"),
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
         lifespan=_lifespan(redis, results, sender),
     )
     app.state.settings = settings
     app.state.metrics = Metrics(lambda: results.waiting)
     app.state.service = InspectionService(settings, intake, sender, results)
     app.add_middleware(Measured, metrics=app.state.metrics)
-    for module in (predict, tasks, health):
+    app.add_middleware(Guarded)
+    for module in (predict, tasks, health, docs):
         app.include_router(module.router)
     errors.install(app)
     return app

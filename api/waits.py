@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import math
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from shared.settings import Settings
 
 _WORDS = {"true": True, "false": False}
+#: `float` takes far more: `1_0`, `1e3`, other scripts' digits
+_SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,13 +22,12 @@ class Wait:
 
 def wait_of_query(text: str, settings: Settings) -> Wait:
     """`true`, `false` or seconds, at most `wait_max_s`. Raises ValueError."""
-    word = _WORDS.get(text.strip().lower())
+    word = _WORDS.get(text.lower())
     if word is not None:
         return Wait(seconds=settings.wait_s if word else 0)
-    seconds = float(text)
-    if not math.isfinite(seconds) or seconds < 0:
+    if not _SECONDS.fullmatch(text):
         raise ValueError(text)
-    return Wait(seconds=min(seconds, settings.wait_max_s))
+    return Wait(seconds=min(float(text), settings.wait_max_s))
 
 
 def wait_of_prefer(headers: Iterable[str], settings: Settings) -> Wait:

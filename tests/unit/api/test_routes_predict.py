@@ -211,3 +211,10 @@ async def test_an_answer_that_comes_too_late_is_found_under_the_task(
     view = (await client.get(f"/tasks/{task_id}")).json()
     assert view["status"] == "done"
     assert view["result"] == PREDICTION.encode()
+
+
+@pytest.mark.parametrize(("wait", "status"), [("false", 202), ("0", 202), ("5", 422), ("x", 422)])
+async def test_a_batch_is_never_waited_for(client, wait, status):
+    files = [("files", ("a.jpg", image_bytes()))]
+    response = await client.post("/upload_images", params={"wait": wait}, files=files)
+    assert response.status_code == status

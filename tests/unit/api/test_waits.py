@@ -7,13 +7,35 @@ from api.waits import wait_of_prefer, wait_of_query
 
 @pytest.mark.parametrize(
     ("text", "seconds"),
-    [("true", 5), ("TRUE", 5), ("false", 0), ("0", 0), ("1.5", 1.5), ("6", 6), ("1e9", 6)],
+    [("true", 5), ("TRUE", 5), ("false", 0), ("0", 0), ("1.5", 1.5), ("6", 6), ("999999999", 6)],
 )
 def test_query(settings, text, seconds):
     assert wait_of_query(text, settings).seconds == seconds
 
 
-@pytest.mark.parametrize("text", ["", "yes", "-1", "-0.1", "nan", "inf", "-inf", "1,5", "0x10"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "yes",
+        "-1",
+        "-0.1",
+        "nan",
+        "inf",
+        "-inf",
+        "1,5",
+        "0x10",
+        "1_0",
+        "1e3",
+        "\u0663",
+        " 5",
+        "5\n",
+        "+5",
+        "5.",
+        ".5",
+        "9" * 400,
+    ],
+)
 def test_query_that_means_nothing(settings, text):
     with pytest.raises(ValueError):
         wait_of_query(text, settings)
