@@ -12,8 +12,8 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from api import errors
-from api.metrics import Measured, Metrics
 from api.headers import Guarded
+from api.metrics import Measured, Metrics
 from api.results import SWEEP_S, ResultWaiter
 from api.routes import docs, health, predict, tasks
 from api.sender import CelerySender, Sender
