@@ -8,8 +8,17 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    generate_latest,
+)
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api.service import Load
 
 _METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
@@ -36,11 +45,18 @@ class Metrics:
         self._refusals = Counter(
             "scratch_refusals", "Problems answered, by code", ["code"], registry=self._registry
         )
+        self._in_flight = self._gauge("scratch_http_requests_in_flight", "Requests being answered")
+        self._redis_up = self._gauge("scratch_redis_up", "1 while Redis answers this api")
         self._open_tasks = self._gauge("scratch_open_tasks", "Accepted and unfinished tasks")
+        self._queued = self._gauge("scratch_queue_depth", "Tasks that no worker has taken up")
+        self._oldest = self._gauge(
+            "scratch_oldest_task_seconds", "Age of the oldest accepted and unfinished task"
+        )
         self._workers = self._gauge("scratch_ready_workers", "Workers with a loaded model")
         self._gauge("scratch_waiting_clients", "Requests waiting for a result").set_function(
             waiting
         )
+        ProcessCollector(registry=self._registry)
 
     def _gauge(self, name: str, text: str) -> Gauge:
         return Gauge(name, text, registry=self._registry)
@@ -48,16 +64,22 @@ class Metrics:
     def refused(self, code: str) -> None:
         self._refusals.labels(code).inc()
 
+    def began(self) -> None:
+        self._in_flight.inc()
+
     def answered(self, scope: Scope, status: int, seconds: float) -> None:
+        self._in_flight.dec()
         route = getattr(scope.get("route"), "path", "unmatched")
         method = scope["method"] if scope["method"] in _METHODS else "other"
         self._requests.labels(route, method, str(status)).inc()
         self._seconds.labels(route, method).observe(seconds)
 
-    def text(self, *, open_tasks: float, ready_workers: float) -> bytes:
-        """NaN stands for what could not be asked."""
-        self._open_tasks.set(open_tasks)
-        self._workers.set(ready_workers)
+    def text(self, load: Load) -> bytes:
+        self._redis_up.set(load.redis_up)
+        self._open_tasks.set(load.open_tasks)
+        self._queued.set(load.queued)
+        self._oldest.set(load.oldest_task_s)
+        self._workers.set(load.ready_workers)
         return generate_latest(self._registry)
 
 
@@ -73,6 +95,7 @@ class Measured:
             await self._app(scope, receive, send)
             return
         began = time.perf_counter()
+        self._metrics.began()
         status = 500  # what the client gets when no answer starts
 
         async def noting(message: Message) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import math
 import time
 import uuid
 from collections.abc import Awaitable
@@ -54,6 +55,18 @@ class TaskState:
 
     record: TaskRecord
     conclusion: Result | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Load:
+    """What the service has to do, and who is there to do it. NaN: Redis could not be asked."""
+
+    redis_up: bool = False
+    open_tasks: float = math.nan
+    queued: float = math.nan
+    #: seconds since the oldest open task was accepted; 0 when none is open
+    oldest_task_s: float = math.nan
+    ready_workers: float = math.nan
 
 
 def concluded(record: TaskRecord, *, now: float) -> Result | None:
@@ -145,9 +158,23 @@ class InspectionService:
             raise Unavailable("No worker with a loaded model answers.")
         return workers
 
-    async def open_tasks(self) -> int:
-        """Raises BrokerUnavailable."""
-        return await _probe(self._intake.open_tasks(now=time.time()))
+    async def load(self) -> Load:
+        """For metrics: never raises."""
+        now = time.time()
+        try:
+            backlog = await _probe(self._intake.backlog(now=now))
+            workers = await self.ready_workers()
+        except BrokerUnavailable:
+            return Load()
+        oldest = backlog.oldest_deadline_at
+        accepted_at = now if oldest is None else oldest - self._settings.task_deadline_s
+        return Load(
+            redis_up=True,
+            open_tasks=backlog.open_tasks,
+            queued=backlog.queued,
+            oldest_task_s=max(0.0, now - accepted_at),
+            ready_workers=len(workers),
+        )
 
     async def _job(self, image: bytes) -> InspectJob:
         """Looks at the image in a thread: a large hash must not hold up other requests."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from redis.asyncio import Redis
 from redis.exceptions import WatchError
 
-from shared.contract import InspectJob
+from shared.contract import QUEUE_INSPECT, InspectJob
 from shared.records import (
     OPEN_KEY,
     WORKER_SILENT_S,
@@ -20,6 +21,17 @@ from shared.records import (
     task_key,
     upload_key,
 )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Backlog:
+    """What is accepted and unfinished."""
+
+    open_tasks: int
+    #: messages that no worker has taken up
+    queued: int
+    #: unix seconds; None when nothing is open
+    oldest_deadline_at: float | None
 
 
 class Intake:
@@ -77,6 +89,19 @@ class Intake:
     async def open_tasks(self, *, now: float) -> int:
         """Those past their deadline have failed, whatever became of their message."""
         return int(await self._redis.zcount(OPEN_KEY, now, "+inf"))
+
+    async def backlog(self, *, now: float) -> Backlog:
+        """Costs the same however long the queue is."""
+        async with self._redis.pipeline(transaction=False) as pipe:
+            pipe.zcount(OPEN_KEY, now, "+inf")
+            pipe.llen(QUEUE_INSPECT)
+            pipe.zrange(OPEN_KEY, now, "+inf", byscore=True, offset=0, num=1, withscores=True)
+            open_tasks, queued, oldest = await pipe.execute()
+        return Backlog(
+            open_tasks=open_tasks,
+            queued=queued,
+            oldest_deadline_at=oldest[0][1] if oldest else None,
+        )
 
     async def ready_workers(self) -> list[Heartbeat]:
         async with self._redis.pipeline(transaction=False) as pipe:

@@ -34,6 +34,8 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     port: int = Field(8000, ge=1, le=65535, validation_alias=_plain("PORT"))
     flower_port: int = Field(5555, ge=1, le=65535, validation_alias=_plain("FLOWER_PORT"))
+    #: where a worker serves its Prometheus metrics, on `host`; 0 for nowhere
+    metrics_port: int = Field(0, ge=0, le=65535)
     #: Redis files of the embedded stack
     data_dir: Path = Path(".data")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"

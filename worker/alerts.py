@@ -30,6 +30,8 @@ _SMTP_TIMEOUT_S = 10
 _TEXT_LIMIT = 300
 
 Send = Callable[[EmailMessage], None]
+#: hears `sent` or `failed` for each mail
+Mailed = Callable[[str], None]
 
 
 @dataclass
@@ -44,9 +46,17 @@ class _Group:
 
 class Alerts:
     def __init__(
-        self, send: Send, *, sender: str, to: str, window_s: float, max_per_hour: int
+        self,
+        send: Send,
+        *,
+        sender: str,
+        to: str,
+        window_s: float,
+        max_per_hour: int,
+        mailed: Mailed = lambda _: None,
     ) -> None:
         self._send = send
+        self._mailed = mailed
         self._from, self._to = sender, to
         self._window_s = window_s
         self._max_per_hour = max_per_hour
@@ -69,6 +79,11 @@ class Alerts:
             if len(group.task_ids) < _EXAMPLES:
                 group.task_ids.append(task_id)
             self._changed.notify()
+
+    def waiting(self) -> int:
+        """Failures that no mail has named yet."""
+        with self._changed:
+            return sum(group.count for group in self._groups.values())
 
     def close(self, timeout_s: float = 15) -> None:
         """Mails what is waiting, then ends the thread."""
@@ -93,9 +108,11 @@ class Alerts:
         try:
             self._send(_digest(groups, sender=self._from, to=self._to))
             self._sent_at.append(time.monotonic())
+            self._mailed("sent")
         except (OSError, smtplib.SMTPException, ValueError) as error:
             logger.error("an alert mail could not be sent: %s", error)
             self._put_back(groups)
+            self._mailed("failed")
 
     def _within_limit(self) -> bool:
         """Beyond the limit errors are counted on and go out with a later mail."""
@@ -153,7 +170,7 @@ def _connect(settings: Settings, context: ssl.SSLContext) -> smtplib.SMTP:
     return server
 
 
-def open_alerts(settings: Settings) -> Alerts | None:
+def open_alerts(settings: Settings, mailed: Mailed = lambda _: None) -> Alerts | None:
     """None, said once in the log, when the three variables are not all set."""
     if not settings.alerts_on:
         logger.info("alerts are off: set ALERT_EMAIL, ALERT_APP_PASSWORD and ALERT_TO")
@@ -164,4 +181,5 @@ def open_alerts(settings: Settings) -> Alerts | None:
         to=settings.alert_to,
         window_s=settings.alert_window_s,
         max_per_hour=settings.alert_max_per_hour,
+        mailed=mailed,
     )

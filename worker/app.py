@@ -13,6 +13,7 @@ from shared.errors import CheckpointError
 from shared.logs import configure_logs
 from shared.settings import Settings, get_settings
 from worker.events import ThreadSafeEvents
+from worker.metrics import WorkerMetrics
 from worker.predictor import Predictor
 from worker.station import Station
 from worker.tasks import register
@@ -75,8 +76,23 @@ def create_app(settings: Settings) -> Celery:
     def on_worker_shutdown(sender: Any, **_: Any) -> None:
         stations[0].close(sender.hostname)
 
+    _count_tasks(lambda: stations[0].metrics)
     register(app, predictor)
     return app
+
+
+def _count_tasks(metrics: Callable[[], WorkerMetrics]) -> None:
+    @_on(signals.task_prerun)
+    def on_task_prerun(**_: Any) -> None:
+        metrics().in_flight.inc()
+
+    @_on(signals.task_postrun)
+    def on_task_postrun(**_: Any) -> None:
+        metrics().in_flight.dec()
+
+    @_on(signals.task_retry)
+    def on_task_retry(**_: Any) -> None:
+        metrics().retries.inc()
 
 
 app = create_app(get_settings())

@@ -17,6 +17,7 @@ from shared.worklist import Worklist
 from worker.alerts import open_alerts
 from worker.batcher import Batcher
 from worker.logbook import Logbook
+from worker.metrics import WorkerMetrics
 from worker.predictor import Predictor
 
 logger = logging.getLogger(__name__)
@@ -52,7 +53,10 @@ class Station:
             record_ttl_s=settings.record_ttl_s,
             result_ttl_s=settings.result_ttl_s,
         )
-        self._batcher = Batcher(inspector.forward, max_batch=settings.max_batch)
+        self.metrics = WorkerMetrics()
+        self._batcher = Batcher(
+            self.metrics.counting(inspector.forward), max_batch=settings.max_batch
+        )
         self._batch_timeout_s = settings.batch_timeout_s
         self.predictor = Predictor(
             inspector, self._batcher, self._worklist, max_deliveries=settings.max_deliveries
@@ -62,16 +66,21 @@ class Station:
             max_bytes=settings.inference_log_max_bytes,
             backups=settings.inference_log_backups,
         )
-        self._alerts = open_alerts(settings)
+        self._alerts = open_alerts(settings, self.metrics.mailed)
         self._batcher.start()
         if self._alerts:
             self._alerts.start()
+            self.metrics.alerts_waiting(self._alerts.waiting)
+        self.metrics.serves(self.predictor.model, self.predictor.variant)
+        if settings.metrics_port:
+            self.metrics.serve(settings.host, settings.metrics_port)
         logger.info("ready: %s on %s", self.predictor.model, self.predictor.variant)
 
     def record(self, task_id: str, result: object) -> None:
         """The result of a task is stored: tidy up, log, alert. `result` is what Celery stored."""
         outcome = self._outcome(task_id, result)
         self._logbook.write(outcome)
+        self.metrics.finished(outcome)
         if outcome.failure and self._alerts:
             self._alerts.report(task_id, outcome.failure)
         try:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import math
-
 from fastapi import APIRouter
 from starlette.responses import Response
 
 from api.deps import MetricsDep, Service
 from api.errors import problem_responses
 from api.schemas import Alive, Ready, ReadyWorker
-from shared.errors import BrokerUnavailable
 
 router = APIRouter(tags=["operations"])
 
@@ -31,10 +28,6 @@ async def readyz(service: Service) -> Ready:
 @router.get("/metrics", response_class=Response)
 async def metrics(service: Service, metrics: MetricsDep) -> Response:
     """Prometheus text; what Redis cannot be asked for is NaN."""
-    try:
-        open_tasks: float = await service.open_tasks()
-        ready = len(await service.ready_workers())
-    except BrokerUnavailable:
-        open_tasks, ready = math.nan, 0
-    text = metrics.text(open_tasks=open_tasks, ready_workers=ready)
-    return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
+    return Response(
+        metrics.text(await service.load()), media_type="text/plain; version=0.0.4; charset=utf-8"
+    )

@@ -7,7 +7,8 @@ import httpx
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from shared.records import WORKERS_KEY, Heartbeat
+from shared.contract import QUEUE_INSPECT
+from shared.records import OPEN_KEY, WORKERS_KEY, Heartbeat
 
 
 async def beat(redis, name="w1@host", age_s=0.0):
@@ -62,12 +63,13 @@ async def test_a_black_hole_is_answered_for_in_time(client, redis, monkeypatch):
 
     monkeypatch.setattr("api.service._PROBE_S", 0.05)
     monkeypatch.setattr("shared.intake.Intake.ready_workers", hang)
-    monkeypatch.setattr("shared.intake.Intake.open_tasks", hang)
+    monkeypatch.setattr("shared.intake.Intake.backlog", hang)
     began = time.monotonic()
     assert (await client.get("/readyz")).status_code == 503
     metrics = (await client.get("/metrics")).text
     assert time.monotonic() - began < 1
     assert "scratch_open_tasks NaN" in metrics
+    assert "scratch_redis_up 0.0" in metrics
 
 
 async def test_metrics_count_by_template(client, redis, upload, answering):
@@ -94,9 +96,25 @@ async def test_metrics_count_by_template(client, redis, upload, answering):
     assert 'scratch_refusals_total{code="task_not_found"} 2.0' in lines
     assert 'scratch_refusals_total{code="unsupported_image"} 1.0' in lines
     assert "scratch_open_tasks 1.0" in lines
+    assert "scratch_redis_up 1.0" in lines
+    assert "scratch_http_requests_in_flight 1.0" in lines
     assert "scratch_ready_workers 1.0" in lines
     assert "scratch_waiting_clients 0.0" in lines
     assert "/no/such/place" not in response.text
+
+
+async def test_metrics_tell_how_long_the_queue_is_and_how_old(client, redis):
+    empty = (await client.get("/metrics")).text.splitlines()
+    now = time.time()
+    await redis.lpush(QUEUE_INSPECT, "a", "b", "c")
+    await redis.zadd(OPEN_KEY, {"past its deadline": now - 1, "old": now + 180, "new": now + 299})
+
+    lines = (await client.get("/metrics")).text.splitlines()
+
+    assert {"scratch_queue_depth 0.0", "scratch_oldest_task_seconds 0.0"} <= set(empty)
+    assert "scratch_queue_depth 3.0" in lines
+    (oldest,) = [line for line in lines if line.startswith("scratch_oldest_task_seconds ")]
+    assert 120 <= float(oldest.split()[1]) < 150  # accepted 300 s before its deadline
 
 
 @pytest.mark.parametrize("path", ["/docs", "/openapi.json"])

@@ -44,7 +44,7 @@ async def test_a_submitted_image_is_stored_recorded_and_sent(service, sender, re
     assert await redis.get(upload_key(job.id)) == image
     assert 0 < await redis.ttl(upload_key(job.id)) <= settings.task_deadline_s + 1
     assert await redis.exists(task_key(job.id))
-    assert await service.open_tasks() == 1
+    assert (await service.load()).open_tasks == 1
 
 
 async def test_every_task_has_an_id_of_its_own(service):

@@ -47,6 +47,22 @@ def alerts(outbox: Outbox, *, window_s: float = 0.05, max_per_hour: int = 10) ->
     return made
 
 
+def test_it_tells_what_became_of_each_mail_and_what_waits() -> None:
+    told: list[str] = []
+    outbox = Outbox(refuse=1)
+    made = Alerts(outbox, sender="a@x", to="b@x", window_s=0.01, max_per_hour=9, mailed=told.append)
+    made.report("id", CORRUPT)
+    made.report("id", CORRUPT)
+    assert made.waiting() == 2
+    made.start()
+    for _ in range(2):
+        assert outbox.arrived.acquire(timeout=10)
+    made.close()
+
+    assert told == ["failed", "sent"]
+    assert made.waiting() == 0
+
+
 def test_equal_errors_within_a_window_are_one_mail() -> None:
     outbox = Outbox()
     made = alerts(outbox, window_s=60)

@@ -1,0 +1,95 @@
+"""What a worker counts, read as Prometheus reads it: over HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import httpx
+import numpy as np
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from cli.stack import free_port
+from shared.contract import Failure, Outcome, Prediction
+from worker.metrics import WorkerMetrics
+
+Read = Callable[..., float]
+
+
+@pytest.fixture
+def metrics() -> WorkerMetrics:
+    return WorkerMetrics()
+
+
+@pytest.fixture
+def read(metrics: WorkerMetrics) -> Read:
+    port = free_port()
+    metrics.serve("127.0.0.1", port)
+
+    def value(name: str, **labels: str) -> float:
+        text = httpx.get(f"http://127.0.0.1:{port}/metrics").text
+        found = [
+            sample.value
+            for family in text_string_to_metric_families(text)
+            for sample in family.samples
+            if sample.name == name and sample.labels == labels
+        ]
+        assert len(found) == 1, (name, labels)
+        return found[0]
+
+    return value
+
+
+def outcome(**fields: object) -> Outcome:
+    return Outcome.model_validate(
+        {"id": "a", "sha256": "b", "model": "m@1", "variant": "v", **fields}
+    )
+
+
+def test_predictions_are_counted_by_class_and_model(metrics: WorkerMetrics, read: Read) -> None:
+    prediction = Prediction(pred="scratches", prob_no_scratches=0.3, prob_scratches=0.7)
+    for _ in range(3):
+        metrics.finished(outcome(prediction=prediction))
+
+    assert read("scratch_worker_predictions_total", pred="scratches", model="m@1") == 3
+    assert read("scratch_worker_prob_scratches_bucket", model="m@1", le="0.65") == 0
+    assert read("scratch_worker_prob_scratches_bucket", model="m@1", le="0.7") == 3
+
+
+def test_failures_are_counted_by_code(metrics: WorkerMetrics, read: Read) -> None:
+    metrics.finished(outcome(failure=Failure(code="corrupt_image", message="cut")))
+
+    assert read("scratch_worker_failures_total", code="corrupt_image", model="m@1") == 1
+
+
+def test_stages_are_timed_in_seconds(metrics: WorkerMetrics, read: Read) -> None:
+    failure = Failure(code="corrupt_image", message="cut")
+    metrics.finished(outcome(failure=failure, timings_ms={"fetch": 2.0, "queue": 1500.0}))
+
+    assert read("scratch_worker_stage_seconds_sum", stage="fetch") == pytest.approx(0.002)
+    assert read("scratch_worker_stage_seconds_sum", stage="queue") == pytest.approx(1.5)
+
+
+def test_batches_are_counted_and_passed_on(metrics: WorkerMetrics, read: Read) -> None:
+    forward = metrics.counting(lambda views: np.zeros((len(views), 2), np.float32))
+
+    assert forward(np.zeros((5, 1, 4, 4, 3), np.uint8)).shape == (5, 2)
+    assert read("scratch_worker_batch_size_sum") == 5
+    assert read("scratch_worker_batch_size_count") == 1
+
+
+def test_another_model_takes_the_place_of_the_first(metrics: WorkerMetrics, read: Read) -> None:
+    metrics.serves("m@1", "v")
+    metrics.serves("m@2", "v")
+
+    assert read("scratch_worker_model_info", model="m@2", variant="v") == 1
+    with pytest.raises(AssertionError):
+        read("scratch_worker_model_info", model="m@1", variant="v")
+
+
+def test_a_taken_port_is_named(metrics: WorkerMetrics) -> None:
+    port = free_port()
+    metrics.serve("127.0.0.1", port)
+
+    with pytest.raises(OSError, match=f"SCRATCH_METRICS_PORT: cannot listen on 127.0.0.1:{port}"):
+        WorkerMetrics().serve("127.0.0.1", port)

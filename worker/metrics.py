@@ -1,0 +1,129 @@
+"""Prometheus metrics of one worker process. Counting takes microseconds; a thread serves them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    start_http_server,
+)
+
+from shared.contract import Outcome
+from shared.model.decode import Pixels
+from shared.model.runtime import Logits
+
+Forward = Callable[[Pixels], Logits]
+
+_STAGE_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+_BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+_PROBABILITIES = tuple(step / 20 for step in range(1, 21))
+
+
+class WorkerMetrics:
+    """A registry of its own, so that one process can hold several."""
+
+    def __init__(self) -> None:
+        registry = self._registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+        self._models = Gauge(
+            "scratch_worker_model_info",
+            "1 for the model that this worker serves",
+            ["model", "variant"],
+            registry=registry,
+        )
+        self.in_flight = Gauge(
+            "scratch_worker_tasks_in_flight", "Tasks in the hands of a thread", registry=registry
+        )
+        self.retries = Counter(
+            "scratch_worker_retries", "Tasks tried again after Redis trouble", registry=registry
+        )
+        self._stages = Histogram(
+            "scratch_worker_stage_seconds",
+            "Where a task's time went; `queue` counts from its acceptance",
+            ["stage"],
+            buckets=_STAGE_S,
+            registry=registry,
+        )
+        self._batches = Histogram(
+            "scratch_worker_batch_size",
+            "Images in one forward pass",
+            buckets=_BATCH_SIZES,
+            registry=registry,
+        )
+        self._predictions = Counter(
+            "scratch_worker_predictions",
+            "Predictions by class and model",
+            ["pred", "model"],
+            registry=registry,
+        )
+        self._failures = Counter(
+            "scratch_worker_failures",
+            "Failed inspections by code and model",
+            ["code", "model"],
+            registry=registry,
+        )
+        self._probabilities = Histogram(
+            "scratch_worker_prob_scratches",
+            "The probabilities that were answered",
+            ["model"],
+            buckets=_PROBABILITIES,
+            registry=registry,
+        )
+        self._mails = Counter(
+            "scratch_worker_alert_mails",
+            "Alert mails by what became of them",
+            ["outcome"],
+            registry=registry,
+        )
+        self._alerts_waiting = Gauge(
+            "scratch_worker_alerts_waiting",
+            "Failures that no mail has named yet: within the window, over the hourly limit, "
+            "or the mail server refuses",
+            registry=registry,
+        )
+        for outcome in ("sent", "failed"):
+            self._mails.labels(outcome)
+
+    def serves(self, model: str, variant: str) -> None:
+        self._models.clear()
+        self._models.labels(model, variant).set(1)
+
+    def counting(self, forward: Forward) -> Forward:
+        """The same forward pass, whose batches are counted."""
+
+        def counted(views: Pixels) -> Logits:
+            self._batches.observe(len(views))
+            return forward(views)
+
+        return counted
+
+    def finished(self, outcome: Outcome) -> None:
+        """Call when the result is stored: nobody waits for this any more."""
+        for stage, milliseconds in outcome.timings_ms.items():
+            self._stages.labels(stage).observe(milliseconds / 1e3)
+        if outcome.prediction:
+            self._predictions.labels(outcome.prediction.pred, outcome.model).inc()
+            self._probabilities.labels(outcome.model).observe(outcome.prediction.prob_scratches)
+        elif outcome.failure:
+            self._failures.labels(outcome.failure.code, outcome.model).inc()
+
+    def mailed(self, outcome: str) -> None:
+        """`sent` or `failed`."""
+        self._mails.labels(outcome).inc()
+
+    def alerts_waiting(self, count: Callable[[], float]) -> None:
+        self._alerts_waiting.set_function(count)
+
+    def serve(self, host: str, port: int) -> None:
+        """Answers `GET /metrics` from a daemon thread. Raises OSError when the port is taken."""
+        try:
+            start_http_server(port, host, self._registry)
+        except OSError as error:
+            raise OSError(
+                f"SCRATCH_METRICS_PORT: cannot listen on {host}:{port} ({error.strerror})"
+            ) from error
