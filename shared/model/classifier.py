@@ -32,29 +32,38 @@ class FeatureExtractor(nn.Module):
         self.register_buffer("std", torch.tensor(preprocess.std).view(1, 3, 1, 1) * 255)
 
     def forward(self, views: Tensor) -> Tensor:
+        by_view, _ = self.trace(views)
+        return self.combined(by_view)
+
+    def trace(self, views: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Pooled features [images, views, features], and the maps they were pooled from, one a
+        depth, [images x views, channels, rows, columns]."""
         images, count = views.shape[:2]
         pixels = views.flatten(0, 1).permute(0, 3, 1, 2).to(self.mean.dtype)
-        pooled = self._pool((pixels - self.mean) / self.std)
-        by_view = pooled.reshape(images, count, -1)
-        if count == 1:
+        pooled, maps = self._pool((pixels - self.mean) / self.std)
+        return pooled.reshape(images, count, -1), maps
+
+    def combined(self, by_view: Tensor) -> Tensor:
+        """What the head sees: [images, views, features] to [images, features of the head]."""
+        if by_view.shape[1] == 1:
             return by_view.flatten(1)
         # The first view is the whole image; of all the views, the most telling one counts.
         return torch.cat([by_view[:, 0], by_view.amax(1), by_view.mean(1)], 1)
 
-    def _pool(self, pixels: Tensor) -> Tensor:
+    def _pool(self, pixels: Tensor) -> tuple[Tensor, list[Tensor]]:
         if not self.spec.depths:
-            embedding: Tensor = self.tower(pixels)
-            return embedding
+            return self.tower(pixels), []
         tower: Any = self.tower
         outputs = tower.forward_intermediates(
             pixels, indices=list(self.spec.depths), intermediates_only=not self.spec.embedding
         )
+        maps = list(outputs["image_intermediates"])
         parts = []
-        for level in outputs["image_intermediates"]:
+        for level in maps:
             parts += [level.mean((2, 3)), level.amax((2, 3))]
         if self.spec.embedding:
             parts.append(outputs["image_features"])
-        return torch.cat(parts, 1)
+        return torch.cat(parts, 1), maps
 
 
 class Head(nn.Module):
@@ -104,6 +113,11 @@ class Classifier(nn.Module):
     def forward(self, views: Tensor) -> Tensor:
         logits: Tensor = self.head(self.extractor(views))
         return logits
+
+    def trace(self, views: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
+        """The logits, and `FeatureExtractor.trace`."""
+        by_view, maps = self.extractor.trace(views)
+        return self.head(self.extractor.combined(by_view)), by_view, maps
 
 
 def load_classifier(folder: Path, manifest: Manifest) -> Classifier:

@@ -10,6 +10,8 @@ import numpy as np
 
 from shared.errors import CheckpointError
 from shared.model.decode import Pixels
+from shared.model.evidence import EvidenceReader, Trace
+from shared.model.heatmap import Heatmap
 from shared.model.labels import LABELS, NO_SCRATCHES, SCRATCHES
 from shared.model.manifest import Manifest, Precision, load_manifest
 from shared.model.preprocess import ImageLimits, preprocess
@@ -35,6 +37,7 @@ class Inspector:
         self.runtime = runtime
         self._folder = folder
         self._limits = limits
+        self._reader = EvidenceReader(folder / manifest.head, manifest.preprocess)
 
     def preprocess(self, data: bytes) -> Pixels:
         """Encoded image to views, uint8 [views, size, size, 3]. Raises ImageError."""
@@ -43,6 +46,14 @@ class Inspector:
     def forward(self, views: Pixels) -> Logits:
         """uint8 [images, views, size, size, 3] to logits [images, 2]. One thread at a time."""
         return self.runtime.forward(views)
+
+    def trace(self, views: Pixels) -> list[Trace]:
+        """As `forward`, with what `locate` needs. One thread at a time."""
+        return self.runtime.trace(views)
+
+    def locate(self, trace: Trace) -> Heatmap:
+        """Where on the photo the evidence of an answer lies."""
+        return Heatmap(self._reader.heatmap(trace))
 
     def postprocess(self, logits: Logits) -> Verdict:
         """Logits [2] of one image to calibrated probabilities and the label.

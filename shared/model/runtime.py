@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from shared.errors import CheckpointError
 from shared.model.decode import Pixels
+from shared.model.evidence import Trace
 from shared.model.manifest import Manifest, Precision
 
 Logits = NDArray[np.float32]
@@ -29,6 +30,9 @@ class Runtime(Protocol):
 
     def forward(self, views: Pixels) -> Logits:
         """uint8 [images, views, size, size, 3] to logits [images, 2]. One thread at a time."""
+
+    def trace(self, views: Pixels) -> list[Trace]:
+        """The same pass, one Trace an image: what `evidence.py` needs. One thread at a time."""
 
 
 def open_runtime(

@@ -10,6 +10,7 @@ import openvino as ov
 
 from shared.errors import CheckpointError
 from shared.model.decode import Pixels
+from shared.model.evidence import Trace, split_traces
 from shared.model.manifest import Manifest, Precision
 from shared.model.runtime import Logits
 
@@ -43,6 +44,8 @@ class OpenVinoRuntime:
         except RuntimeError as error:
             raise CheckpointError(f"{folder / graph}: OpenVINO refuses it: {error}") from error
         self._request = compiled.create_infer_request()
+        self._graph, self._config = folder / graph, config
+        self._tracing: ov.InferRequest | None = None
 
     @property
     def variant(self) -> str:
@@ -51,3 +54,38 @@ class OpenVinoRuntime:
     def forward(self, views: Pixels) -> Logits:
         outputs = self._request.infer([np.ascontiguousarray(views)])
         return np.array(next(iter(outputs.values())), np.float32)
+
+    def trace(self, views: Pixels) -> list[Trace]:
+        if self._tracing is None:  # compiled when first asked for: plain answers never pay for it
+            model = with_maps(ov.Core().read_model(self._graph))
+            compiled = ov.Core().compile_model(model, "CPU", self._config)
+            self._tracing = compiled.create_infer_request()
+        outputs = self._tracing.infer([np.ascontiguousarray(views)])
+        logits, *rest = (np.array(output, np.float32) for output in outputs.values())
+        if not rest:
+            return split_traces(logits, logits, [])
+        return split_traces(logits, rest[0], rest[1:])
+
+
+def with_maps(model: ov.Model) -> ov.Model:
+    """The graph with more outputs: the pooled features, then the maps they were pooled from.
+
+    Found by their shape in any graph that `Classifier` was exported to: one Concat that joins the
+    mean and the maximum over the positions of each map, in the order of the depths. A graph without
+    it (no maps are pooled) stays as it is.
+    """
+    for node in model.get_ordered_ops():
+        if node.get_type_name() != "Concat":
+            continue
+        sources = [value.get_node() for value in node.input_values()]
+        maps = [source.input_value(0) for source in sources if _is_pooling(source, "ReduceMean")]
+        peaks = [source.input_value(0) for source in sources if _is_pooling(source, "ReduceMax")]
+        if maps and maps == peaks:
+            model.add_outputs([node.output(0), *maps])
+            return model
+    return model
+
+
+def _is_pooling(node: ov.Node, kind: str) -> bool:
+    """Over the positions of a map, [images, channels, rows, columns]."""
+    return bool(node.get_type_name() == kind and node.input_value(0).get_partial_shape().rank == 4)

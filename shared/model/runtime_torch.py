@@ -5,6 +5,8 @@ CUDA paths were written by the documentation and have not run on a GPU yet.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
@@ -13,6 +15,7 @@ import torch
 from shared.errors import CheckpointError
 from shared.model.classifier import load_classifier
 from shared.model.decode import Pixels
+from shared.model.evidence import Trace, split_traces
 from shared.model.manifest import Manifest, Precision
 from shared.model.runtime import Logits
 
@@ -49,13 +52,27 @@ class TorchRuntime:
         return f"torch/{self.precision}/{self._device.type}"
 
     def forward(self, views: Pixels) -> Logits:
+        with self._context():
+            logits: Logits = self._model(self._batch(views)).float().cpu().numpy()
+        return logits
+
+    def trace(self, views: Pixels) -> list[Trace]:
+        with self._context():
+            logits, pooled, maps = self._model.trace(self._batch(views))
+            arrays = [t.float().cpu().numpy() for t in (logits, pooled, *maps)]
+        return split_traces(arrays[0], arrays[1], arrays[2:])
+
+    def _batch(self, views: Pixels) -> torch.Tensor:
         batch = torch.from_numpy(views)
         if self._device.type == "cuda":
             batch = batch.pin_memory().to(self._device, non_blocking=True)
+        return batch
+
+    @contextmanager
+    def _context(self) -> Iterator[None]:
         dtype = _DTYPE[self.precision]
         with (
             torch.inference_mode(),
             torch.autocast(self._device.type, dtype, enabled=dtype != torch.float32),
         ):
-            logits: Logits = self._model(batch).float().cpu().numpy()
-        return logits
+            yield

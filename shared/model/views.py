@@ -18,7 +18,7 @@ def make_views(pixels: Pixels, spec: Preprocess) -> Pixels:
     """
     views = np.empty((spec.view_count, spec.size, spec.size, 3), np.uint8)
     for view, (top, bottom, left, right) in zip(
-        views, _windows(pixels.shape[0], pixels.shape[1], spec), strict=True
+        views, windows(pixels.shape[0], pixels.shape[1], spec), strict=True
     ):
         _squash(pixels[top:bottom, left:right], view)
     return views
@@ -29,13 +29,14 @@ def min_side(spec: Preprocess) -> int:
     return spec.size * max(spec.grids)
 
 
-def _windows(height: int, width: int, spec: Preprocess) -> list[tuple[int, int, int, int]]:
-    windows = []
+def windows(height: int, width: int, spec: Preprocess) -> list[tuple[int, int, int, int]]:
+    """(top, bottom, left, right) of every view, in the order of the views."""
+    found = []
     for grid in spec.grids:
         rows = _intervals(height, grid, spec.overlap)
         columns = _intervals(width, grid, spec.overlap)
-        windows += [(*row, *column) for row in rows for column in columns]
-    return windows
+        found += [(*row, *column) for row in rows for column in columns]
+    return found
 
 
 def _intervals(length: int, parts: int, overlap: float) -> list[tuple[int, int]]:
