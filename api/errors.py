@@ -32,6 +32,7 @@ STATUS: dict[type[e.ServiceError], HTTPStatus] = {
     e.TaskTimedOut: HTTPStatus.GATEWAY_TIMEOUT,
     e.UploadLost: HTTPStatus.GATEWAY_TIMEOUT,
     e.Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+    e.Unauthorized: HTTPStatus.UNAUTHORIZED,
     e.ServiceError: HTTPStatus.INTERNAL_SERVER_ERROR,
 }
 
@@ -86,6 +87,7 @@ _EXAMPLES = {
     problem.status: problem
     for problem in (
         problem_of(e.BrokenUpload()),
+        problem_of(e.Unauthorized()),
         problem_of(e.TaskNotFound()),
         problem_of(e.TaskNotCancellable()),
         problem_of(e.UploadTooLarge()),
@@ -117,6 +119,8 @@ async def _service_error(request: Request, error: Exception) -> Response:
     headers = {}
     if isinstance(error, e.Unavailable):
         headers["Retry-After"] = str(error.retry_after_s)
+    elif isinstance(error, e.Unauthorized):
+        headers["WWW-Authenticate"] = 'Bearer realm="scratch"'
     return _answer(request, problem_of(error), headers)
 
 

@@ -13,6 +13,7 @@ from redis.backoff import NoBackoff
 
 from api import errors
 from api.headers import Guarded
+from api.identity import Gate, Identified
 from api.metrics import Measured, Metrics
 from api.results import SWEEP_S, ResultWaiter
 from api.routes import docs, health, predict, tasks
@@ -36,7 +37,10 @@ def create_app(
     sender: Sender | None = None,
     sweep_s: float = SWEEP_S,
 ) -> FastAPI:
-    """`redis` and `sender` are for tests; by default both follow the settings."""
+    """`redis` and `sender` are for tests; by default both follow the settings.
+
+    Raises AccessError.
+    """
     settings = settings or get_settings()
     if redis is None:
         configure_logs(settings.log_level)
@@ -54,11 +58,18 @@ def create_app(
         lifespan=_lifespan(redis, results, sender),
     )
     app.state.settings = settings
+    app.state.gate = Gate(settings)
     app.state.metrics = Metrics(lambda: results.waiting)
     app.state.service = InspectionService(settings, intake, sender, results)
     app.add_middleware(Measured, metrics=app.state.metrics)
     app.add_middleware(Guarded)
-    for module in (predict, tasks, health, docs):
+    for module in (predict, tasks):
+        app.include_router(
+            module.router,
+            dependencies=[Identified],
+            responses=errors.problem_responses(401),
+        )
+    for module in (health, docs):
         app.include_router(module.router)
     errors.install(app)
     return app

@@ -16,6 +16,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+keys = typer.Typer(help="API keys: who may ask.", no_args_is_help=True)
+app.add_typer(keys, name="keys")
+
+KeyName = Annotated[str, typer.Argument(help="Who or what has this key.")]
 Paths = Annotated[list[Path], typer.Argument(help="Image files, or folders of them.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object a line for each file.")]
 
@@ -57,10 +61,16 @@ def submit(
         str | None, typer.Option(help="The service [default: http://127.0.0.1:PORT].")
     ] = None,
 ) -> None:
-    """Send photos to a running service; answers are printed as they come."""
+    """Send photos to a running service; answers are printed as they come.
+
+    Where it asks for an API key, set SCRATCH_API_KEY.
+    """
     from cli.submit import submit as run
 
-    raise typer.Exit(run(paths, url or f"http://127.0.0.1:{_settings().port}", as_json=json))
+    settings = _settings()
+    url = url or f"http://127.0.0.1:{settings.port}"
+    key = settings.api_key.get_secret_value()
+    raise typer.Exit(run(paths, url, api_key=key, as_json=json))
 
 
 @app.command()
@@ -69,6 +79,30 @@ def serve() -> None:
     from cli.serve import serve as run
 
     raise typer.Exit(run(_settings()))
+
+
+@keys.command("add")
+def add_key(name: KeyName) -> None:
+    """Make a key and print it. From the first key on, every request needs one."""
+    from cli.keys import add
+
+    add(_settings(), name)
+
+
+@keys.command("list")
+def list_keys() -> None:
+    """Print the names of the keys."""
+    from cli.keys import show
+
+    show(_settings())
+
+
+@keys.command("remove")
+def remove_key(name: KeyName) -> None:
+    """Remove a key; it is refused from now on."""
+    from cli.keys import remove
+
+    remove(_settings(), name)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ import typer
 from supervisor.xmlrpc import SupervisorTransport
 
 from cli.stack import programs, write_redis_config, write_supervisor_config
+from shared.errors import AccessError
 from shared.settings import Settings
 
 #: seconds from start to ready before we say that something is wrong
@@ -39,6 +40,7 @@ def serve(settings: Settings) -> int:
     folder.chmod(0o700)  # Redis writes uploads into its append-only file
     try:
         with _only_one(folder):
+            _check_access(settings)
             _check_ports(settings)
             with _supervisor(settings, folder) as process:
                 _wait_until_ready(settings, folder, process)
@@ -63,15 +65,28 @@ def _only_one(folder: Path) -> Iterator[None]:
         yield
 
 
+def _check_access(settings: Settings) -> None:
+    from api.identity import Gate
+
+    try:
+        Gate(settings)
+    except AccessError as error:
+        raise _CannotServe(error.message) from None
+
+
 def _check_ports(settings: Settings) -> None:
     if settings.port == settings.flower_port:
         raise _CannotServe("PORT and FLOWER_PORT must differ")
-    for name, port in (("PORT", settings.port), ("FLOWER_PORT", settings.flower_port)):
+    places = [
+        ("PORT", settings.host, settings.port),
+        ("FLOWER_PORT", settings.flower_host, settings.flower_port),
+    ]
+    for name, host, port in places:
         try:
-            socket.create_server((settings.host, port)).close()
+            socket.create_server((host, port)).close()
         except OSError as error:
             raise _CannotServe(
-                f"cannot listen on {settings.host}:{port} ({error.strerror}); set {name} to another"
+                f"cannot listen on {host}:{port} ({error.strerror}); set {name} to another"
             ) from None
 
 
@@ -84,7 +99,7 @@ def _supervisor(settings: Settings, folder: Path) -> Iterator[subprocess.Popen[b
     config = write_supervisor_config(folder, programs(settings, redis_config))
     process = subprocess.Popen(
         [sys.executable, "-m", "supervisor.supervisord", "--configuration", str(config)],
-        env={**os.environ, "REDIS_URL": redis_url},
+        env={**os.environ, "REDIS_URL": redis_url, **_flower_auth(settings)},
         start_new_session=True,  # Ctrl-C reaches us alone
     )
 
@@ -98,6 +113,12 @@ def _supervisor(settings: Settings, folder: Path) -> Iterator[subprocess.Popen[b
     finally:
         process.terminate()
         process.wait()
+
+
+def _flower_auth(settings: Settings) -> dict[str, str]:
+    """In the environment: other users of the machine can read command lines."""
+    auth = settings.flower_auth.get_secret_value()
+    return {"FLOWER_BASIC_AUTH": auth} if auth else {}
 
 
 def _wait_until_ready(settings: Settings, folder: Path, process: subprocess.Popen[bytes]) -> None:
@@ -150,14 +171,14 @@ def _base(settings: Settings) -> str:
 
 
 def _flower(settings: Settings) -> str:
-    return f"http://{settings.host}:{settings.flower_port}/healthcheck"
+    return f"http://{settings.flower_host}:{settings.flower_port}/healthcheck"
 
 
 def _welcome(settings: Settings) -> str:
     base = _base(settings)
     return (
         f"\nReady: {base}  (try it at {base}/docs)\n"
-        f"Flower: http://{settings.host}:{settings.flower_port}\n"
+        f"Flower: http://{settings.flower_host}:{settings.flower_port}\n"
         f"Paste this:\n\n"
         f"  curl -F file=@docs/example.jpg {base}/upload_image\n\n"
         f"Ctrl-C stops everything."

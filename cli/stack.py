@@ -37,7 +37,7 @@ def programs(settings: Settings, redis_config: Path | None) -> list[Program]:
         Program("api", f'"{python}" -m uvicorn api.main:create_app --factory {web}', 30),
         Program(
             "flower",
-            f'"{python}" -m celery --app shared.monitor flower --address={settings.host} '
+            f'"{python}" -m celery --app shared.monitor flower --address={settings.flower_host} '
             f"--port={settings.flower_port} --max_tasks=5000",
             40,
         ),

@@ -20,15 +20,16 @@ _TIMEOUT_S = 90
 _POLL_S = 20
 
 
-def submit(paths: list[Path], url: str, *, as_json: bool) -> int:
-    """Returns the exit code: 1 if a file was refused."""
+def submit(paths: list[Path], url: str, *, api_key: str, as_json: bool) -> int:
+    """Returns the exit code: 1 if a file was refused. `api_key` may be empty."""
     files = image_files(paths)
-    return report(_answers(files, url), total=len(files), as_json=as_json)
+    return report(_answers(files, url, api_key), total=len(files), as_json=as_json)
 
 
-def _answers(files: list[Path], url: str) -> Iterator[dict[str, Any]]:
+def _answers(files: list[Path], url: str, api_key: str) -> Iterator[dict[str, Any]]:
+    headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
     with (
-        httpx.Client(base_url=url, timeout=_TIMEOUT_S) as client,
+        httpx.Client(base_url=url, timeout=_TIMEOUT_S, headers=headers) as client,
         ThreadPoolExecutor(_CONNECTIONS) as pool,
     ):
         pending = [pool.submit(_answer, client, file) for file in files]

@@ -10,6 +10,8 @@ ServiceError
 │   ├── BadMessage · PoisonImage · InferenceFailed · InternalError
 ├── Unavailable: try again later
 │   ├── Overloaded · BrokerUnavailable
+├── Unauthorized: an API key is needed
+├── AccessError: the API keys or addresses are not as they must be; the api must not start
 └── CheckpointError: the model directory is not what its manifest says; the worker must not start
 
 No HTTP status lives here: `api/errors.py` holds the table.
@@ -162,6 +164,18 @@ class BrokerUnavailable(Unavailable):
     """The task queue does not answer."""
 
     code = "broker_unavailable"
+
+
+class Unauthorized(ServiceError):
+    """A valid API key is needed, as `Authorization: Bearer KEY` or `X-API-Key: KEY`."""
+
+    code = "unauthorized"
+
+
+class AccessError(ServiceError):
+    """The API keys cannot be used."""
+
+    code = "bad_access"
 
 
 class CheckpointError(ServiceError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Literal, Self
 
@@ -32,6 +33,14 @@ class Settings(BaseSettings):
         "redis://127.0.0.1:6379/0", validation_alias=_plain("REDIS_URL"), repr=False
     )
     host: str = "127.0.0.1"
+    #: `auto`: with API keys where there is a file of them, without on loopback, else no start
+    auth: Literal["auto", "keys", "off"] = "auto"
+    #: hashes of API keys by name, written by `scratch keys`; by default `api-keys` in `data_dir`
+    api_keys_file: Path | None = None
+    #: the key that `scratch submit` sends
+    api_key: SecretStr = SecretStr("")
+    #: `user:password`; without it Flower listens on loopback only
+    flower_auth: SecretStr = SecretStr("")
     port: int = Field(8000, ge=1, le=65535, validation_alias=_plain("PORT"))
     flower_port: int = Field(5555, ge=1, le=65535, validation_alias=_plain("FLOWER_PORT"))
     #: where a worker serves its Prometheus metrics, on `host`; 0 for nowhere
@@ -99,11 +108,35 @@ class Settings(BaseSettings):
             raise ValueError("is a placeholder; leave it empty to switch alerts off")
         return value
 
+    @field_validator("flower_auth")
+    @classmethod
+    def _user_and_password(cls, value: SecretStr) -> SecretStr:
+        user, _, password = value.get_secret_value().partition(":")
+        if value and not (user and password and "," not in password):
+            raise ValueError("must be user:password, without a comma")
+        return value
+
     @model_validator(mode="after")
     def _deadline_covers_wait(self) -> Self:
         if self.task_deadline_s < self.wait_s:
             raise ValueError("SCRATCH_TASK_DEADLINE_S must not be shorter than SCRATCH_WAIT_S")
         return self
+
+    @property
+    def on_loopback(self) -> bool:
+        """Whether only this machine can reach us."""
+        try:
+            return ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost"
+
+    @property
+    def keys_file(self) -> Path:
+        return self.api_keys_file or self.data_dir / "api-keys"
+
+    @property
+    def flower_host(self) -> str:
+        return self.host if self.flower_auth or self.on_loopback else "127.0.0.1"
 
     @property
     def alerts_on(self) -> bool:

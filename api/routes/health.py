@@ -7,6 +7,7 @@ from starlette.responses import Response
 
 from api.deps import MetricsDep, Service
 from api.errors import problem_responses
+from api.identity import Identified
 from api.schemas import Alive, Ready, ReadyWorker
 
 router = APIRouter(tags=["operations"])
@@ -25,7 +26,12 @@ async def readyz(service: Service) -> Ready:
     return Ready(workers=[ReadyWorker.model_validate(vars(worker)) for worker in workers])
 
 
-@router.get("/metrics", response_class=Response)
+@router.get(
+    "/metrics",
+    response_class=Response,
+    dependencies=[Identified],
+    responses=problem_responses(401),
+)
 async def metrics(service: Service, metrics: MetricsDep) -> Response:
     """Prometheus text; what Redis cannot be asked for is NaN."""
     return Response(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 
 import fakeredis
 import httpx
@@ -24,9 +25,10 @@ async def redis() -> AsyncIterator[Redis]:
 
 
 @pytest.fixture
-def settings() -> Settings:
+def settings(tmp_path: Path) -> Settings:
     return Settings(
         _env_file=None,
+        data_dir=tmp_path,
         wait_s=5,
         wait_max_s=6,
         upload_max_bytes=20_000,

@@ -125,3 +125,25 @@ def test_settings_are_read_once_and_never_change() -> None:
 def test_a_record_outlives_its_result() -> None:
     settings = Settings(task_deadline_s=300, result_ttl_s=3600)
     assert settings.record_ttl_s == 3900
+
+
+@pytest.mark.parametrize("value", ["ana", "ana:", ":x", "ana:a,bo:b"])
+def test_flower_wants_one_user_and_a_password(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SCRATCH_FLOWER_AUTH", value)
+    with pytest.raises(ValidationError, match="user:password"):
+        Settings()
+
+
+def test_flower_without_a_password_stays_on_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SCRATCH_HOST", "0.0.0.0")
+    assert Settings().flower_host == "127.0.0.1"
+    monkeypatch.setenv("SCRATCH_FLOWER_AUTH", f"ana:{SECRET}")
+    assert Settings().flower_host == "0.0.0.0"
+    assert SECRET not in repr(Settings())
+
+
+def test_keys_lie_with_the_data_unless_said_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SCRATCH_DATA_DIR", "there")
+    assert Settings().keys_file == Path("there/api-keys")
+    monkeypatch.setenv("SCRATCH_API_KEYS_FILE", "keys")
+    assert Settings().keys_file == Path("keys")
