@@ -73,6 +73,21 @@ def submit(
     raise typer.Exit(run(paths, url, api_key=key, as_json=json))
 
 
+@app.command("import")
+def import_(
+    file: Annotated[Path, typer.Argument(help="The .pth file of the original service.")],
+    backbone: Annotated[str, typer.Option(help="open_clip's name of the model in it.")],
+    name: Annotated[
+        str | None, typer.Option(help="Of the new checkpoint [default: as the file].")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder of checkpoints.")] = Path("ckpts"),
+) -> None:
+    """Make a checkpoint of the original service's file, which then answers as it did."""
+    from cli.training import import_original as run
+
+    raise typer.Exit(run(file, backbone=backbone, out=out, name=name or file.stem))
+
+
 @app.command()
 def serve() -> None:
     """Run everything on this machine: Redis, worker, api and Flower, until Ctrl-C."""

@@ -40,9 +40,11 @@ _RUNTIMES: tuple[RuntimeName, ...] = ("torch", "openvino")
 _log = logging.getLogger(__name__)
 
 
-def write_graph(model: Classifier, preprocess: Preprocess, path: Path) -> None:
-    """Stored in half precision, which loses nothing: the weights were rounded before."""
-    ov.save_model(to_openvino(model, preprocess), path, compress_to_fp16=True)
+def write_graph(
+    model: Classifier, preprocess: Preprocess, path: Path, *, half: bool = True
+) -> None:
+    """Stored in half precision, which loses nothing where the weights were rounded before."""
+    ov.save_model(to_openvino(model, preprocess), path, compress_to_fp16=half)
     _forget_origin(path)
 
 
@@ -101,16 +103,23 @@ def export(folder: Path, params: ExportParams, work: Workspace) -> Manifest:
         tolerance=params.tolerance,
         metrics=json.loads(work.metrics.read_text()),
         data={"sha256": index.hash, "images": len(index.images)},
-        sha256={
-            file.relative_to(folder).as_posix(): sha256_of(file)
-            for file in sorted(folder.rglob("*"))
-            if file.is_file()
-        },
+        sha256=checksums(folder),
     )
+    seal(folder, manifest)
+    return manifest
+
+
+def checksums(folder: Path) -> dict[str, str]:
+    """Of every file of a checkpoint, before its manifest is written."""
+    files = sorted(filter(Path.is_file, folder.rglob("*")))
+    return {file.relative_to(folder).as_posix(): sha256_of(file) for file in files}
+
+
+def seal(folder: Path, manifest: Manifest) -> None:
+    """Writes the manifest, and lets everybody read the checkpoint."""
     (folder / MANIFEST).write_text(manifest.model_dump_json(indent=1) + "\n")
     for path in filter(Path.is_file, folder.rglob("*")):
         path.chmod(0o644)  # safetensors writes for the owner alone; a worker may be somebody else
-    return manifest
 
 
 def run(params: ExportParams, work: Workspace, out: Path) -> Path:
@@ -123,13 +132,19 @@ def run(params: ExportParams, work: Workspace, out: Path) -> Path:
     with TemporaryDirectory(dir=out, prefix=".export-") as made:
         folder = Path(made) / params.name
         folder.mkdir()
-        manifest = export(folder, params, work)
-        for runtime in _RUNTIMES:
-            worst = open_inspector(folder, runtime=runtime, precision="f32").prove()
-            _log.info("%s on %s: goldens within %.5f", manifest.title, runtime, worst)
+        export(folder, params, work)
+        prove(folder)
         shutil.rmtree(target, ignore_errors=True)
         folder.rename(target)
     return target
+
+
+def prove(folder: Path) -> None:
+    """Raises CheckpointError unless the checkpoint answers its goldens on torch and OpenVINO."""
+    for runtime in _RUNTIMES:
+        inspector = open_inspector(folder, runtime=runtime, precision="f32")
+        worst = inspector.prove()
+        _log.info("%s on %s: goldens within %.5f", inspector.manifest.title, runtime, worst)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -69,23 +69,25 @@ class FeatureExtractor(nn.Module):
 class Head(nn.Module):
     """Standardises the features, then one or two linear layers to the logits.
 
-    Tensors of `head.safetensors`: `shift`, `scale` [features]; `layers.N.weight`, `layers.N.bias`.
+    Tensors of `head.safetensors`: `shift`, `scale` [features]; `layers.N.weight`, `layers.N.bias`;
+    and `norm.weight`, `norm.bias` [hidden] where a layer norm stands before the ReLU.
     """
 
     shift: Tensor
     scale: Tensor
 
-    def __init__(self, features: int, hidden: int = 0) -> None:
+    def __init__(self, features: int, hidden: int = 0, *, norm: bool = False) -> None:
         super().__init__()
         self.register_buffer("shift", torch.zeros(features))
         self.register_buffer("scale", torch.ones(features))
         sizes = [features, hidden, 2] if hidden else [features, 2]
         self.layers = nn.ModuleList(nn.Linear(before, after) for before, after in pairwise(sizes))
+        self.norm = nn.LayerNorm(hidden) if norm else nn.Identity()
 
     def forward(self, features: Tensor) -> Tensor:
         values = (features - self.shift) * self.scale
         for layer in self.layers[:-1]:
-            values = torch.relu(layer(values))
+            values = torch.relu(self.norm(layer(values)))
         logits: Tensor = self.layers[-1](values)
         return logits
 
@@ -95,7 +97,7 @@ class Head(nn.Module):
         try:
             tensors = load_file(path)
             hidden = tensors["layers.0.weight"].shape[0] if "layers.1.weight" in tensors else 0
-            head = cls(tensors["shift"].shape[0], hidden)
+            head = cls(tensors["shift"].shape[0], hidden, norm="norm.weight" in tensors)
             head.load_state_dict(tensors)
         except Exception as error:  # safetensors and torch have no common base
             raise CheckpointError(f"{path} is not a head: {error}") from error

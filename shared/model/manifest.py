@@ -55,13 +55,20 @@ class Preprocess(_Strict):
 
     #: side of a view in pixels
     size: int = Field(ge=32, le=2048)
-    resize: Literal["squash"] = "squash"
+    #: squash is ours; the others are open_clip's: shorter side to `size`, central square of it
+    resize: Literal["squash", "crop_bilinear", "crop_bicubic"] = "squash"
     #: 1 is the whole image, 2 its four quarters, ...
     grids: tuple[Annotated[int, Field(ge=1, le=8)], ...] = Field((1,), min_length=1)
     #: of neighbouring tiles, as a share of their side
     overlap: float = Field(0.0, ge=0, le=0.5)
     mean: Triple
     std: Triple
+
+    @model_validator(mode="after")
+    def _one_crop(self) -> Preprocess:
+        if self.resize != "squash" and self.grids != (1,):
+            raise ValueError("resize crop_* shows the central square alone: grids must be [1]")
+        return self
 
     @property
     def view_count(self) -> int:

@@ -6,16 +6,28 @@ from typing import Any
 
 import cv2
 import numpy as np
+from PIL import Image
 
 from shared.model.decode import Pixels
 from shared.model.manifest import Preprocess
+
+#: of Pillow, as open_clip names them
+_FILTERS = {
+    "crop_bilinear": Image.Resampling.BILINEAR,
+    "crop_bicubic": Image.Resampling.BICUBIC,
+}
+#: more than a JPEG can measure
+_UNREDUCED = 65_536
 
 
 def make_views(pixels: Pixels, spec: Preprocess) -> Pixels:
     """RGB [height, width, 3] to uint8 [views, size, size, 3].
 
-    Each view is squashed to a square, never cropped: a scratch at the border counts.
+    Each view is squashed to a square, never cropped: a scratch at the border counts. Only a
+    checkpoint that learned from open_clip's crops is shown them.
     """
+    if spec.resize != "squash":
+        return _central_square(pixels, spec.size, _FILTERS[spec.resize])[None]
     views = np.empty((spec.view_count, spec.size, spec.size, 3), np.uint8)
     for view, (top, bottom, left, right) in zip(
         views, windows(pixels.shape[0], pixels.shape[1], spec), strict=True
@@ -26,6 +38,8 @@ def make_views(pixels: Pixels, spec: Preprocess) -> Pixels:
 
 def min_side(spec: Preprocess) -> int:
     """The side, in pixels, below which a decoded image would lose detail the views still show."""
+    if spec.resize != "squash":
+        return _UNREDUCED
     return spec.size * max(spec.grids)
 
 
@@ -57,3 +71,17 @@ def _squash(pixels: Pixels, out: Pixels) -> None:
         small: Any = cv2.resize(pixels, smaller, interpolation=cv2.INTER_AREA)
         pixels = small
     cv2.resize(pixels, (size, size), dst=out, interpolation=cv2.INTER_LINEAR)
+
+
+def _central_square(pixels: Pixels, size: int, resampling: Image.Resampling) -> Pixels:
+    """open_clip's evaluation transform: shorter side to `size`, then the central square.
+
+    Only that square is ever computed: a long strip would otherwise grow beyond all memory.
+    """
+    height, width = pixels.shape[:2]
+    shorter = min(height, width)
+    whole = int(size * width / shorter), int(size * height / shorter)
+    left, top = (round((side - size) / 2) for side in whole)
+    across, down = width / whole[0], height / whole[1]
+    box = (left * across, top * down, (left + size) * across, (top + size) * down)
+    return np.array(Image.fromarray(pixels).resize((size, size), resampling, box))

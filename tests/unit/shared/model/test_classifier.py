@@ -55,9 +55,9 @@ def test_a_batch_does_not_change_an_answer(checkpoint: Path) -> None:
     assert not model.training
 
 
-@pytest.mark.parametrize("hidden", [0, 7])
-def test_a_head_survives_its_file(hidden: int, tmp_path: Path) -> None:
-    head, features = Head(5, hidden), torch.ones(3, 5)
+@pytest.mark.parametrize(("hidden", "norm"), [(0, False), (7, False), (7, True)])
+def test_a_head_survives_its_file(hidden: int, norm: bool, tmp_path: Path) -> None:
+    head, features = Head(5, hidden, norm=norm), torch.ones(3, 5)
     head.shift.fill_(0.5)
     save_file(head.state_dict(), tmp_path / "head.safetensors")
     again = Head.from_file(tmp_path / "head.safetensors")
@@ -71,6 +71,14 @@ def test_a_head_standardises_its_features() -> None:
     head.scale.copy_(torch.tensor([2.0, 0.5]))
     expected = head.layers[0](torch.tensor([[4.0, 1.0]]))
     assert torch.allclose(head(torch.tensor([[3.0, 4.0]])), expected)
+
+
+def test_a_layer_norm_stands_before_the_relu() -> None:
+    head, features = Head(5, 7, norm=True), torch.randn(3, 5)
+    linear, last = head.layers
+    nn.init.normal_(head.norm.weight)
+    expected = last(torch.relu(nn.functional.layer_norm(linear(features), (7,), head.norm.weight)))
+    assert torch.allclose(head(features), expected)
 
 
 @pytest.mark.parametrize(

@@ -49,6 +49,7 @@ def test_a_checkpoint_as_written_is_understood(checkpoint: Path) -> None:
         (lambda m: m["backbone"].update(tag="laion2b"), "either"),
         (lambda m: m["backbone"].update(weights=None, tag="/tmp/w.pt"), "tag"),
         (lambda m: m["preprocess"].update(resize="crop"), "resize"),
+        (lambda m: m["preprocess"].update(resize="crop_bicubic"), "grids"),
         (lambda m: m["preprocess"].update(grids=[]), "grids"),
         (lambda m: m["preprocess"].update(size=8), "size"),
         (lambda m: m["features"].update(depths=[], embedding=False), "features"),

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from open_clip import image_transform
+from PIL import Image
 
 from shared.model.decode import Pixels
 from shared.model.manifest import Preprocess
@@ -93,3 +95,22 @@ def test_views_do_not_change_the_image() -> None:
 
 def test_the_finest_grid_decides_how_large_to_decode() -> None:
     assert min_side(_spec((1, 3), size=224)) == 672
+
+
+@pytest.mark.parametrize("size", [(64, 64), (65, 64), (90, 200), (301, 121), (480, 640), (20, 33)])
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+def test_a_crop_is_what_open_clip_shows(size: tuple[int, int], interpolation: Any) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
+    transform = image_transform(
+        64, is_train=False, mean=(0.0,) * 3, std=(1.0,) * 3, interpolation=interpolation
+    )
+    expected = transform(Image.fromarray(pixels)).permute(1, 2, 0).numpy() * 255
+    spec = Preprocess.model_validate(vars(_spec()) | {"resize": f"crop_{interpolation}"})
+    (view,) = make_views(pixels, spec)
+    assert np.abs(view - expected).max() <= 1
+
+
+def test_a_crop_of_a_long_strip_needs_no_memory() -> None:
+    spec = Preprocess.model_validate(vars(_spec(size=2048)) | {"resize": "crop_bicubic"})
+    assert make_views(_black(1, 20_000), spec).shape == (1, 2048, 2048, 3)
+    assert min_side(spec) > 20_000  # open_clip sees every pixel before it resizes
