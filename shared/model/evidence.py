@@ -59,7 +59,7 @@ class EvidenceReader:
         try:
             tensors = {name: t.astype(np.float32) for name, t in load_file(head).items()}
             self._shift, self._scale = tensors["shift"], tensors["scale"]
-            count = sum(name.endswith(".weight") for name in tensors)
+            count = sum(name.startswith("layers.") for name in tensors) // 2
             self._layers = [
                 (tensors[f"layers.{i}.weight"], tensors[f"layers.{i}.bias"]) for i in range(count)
             ]
@@ -81,7 +81,12 @@ class EvidenceReader:
         return blurred
 
     def contributions(self, trace: Trace) -> list[Floats]:
-        """One array a depth, [views, rows, columns], in logits. See the module's docstring."""
+        """One array a depth, [views, rows, columns], in logits. See the module's docstring.
+
+        None where no maps are pooled, which is also where a head may hold a layer norm.
+        """
+        if not trace.maps:
+            return []
         gain, offset = self._by_view(trace.pooled)
         levels, start = [], 0
         for maps in trace.maps:

@@ -106,6 +106,13 @@ def test_it_answers_as_the_original_did(original: Original, imported: Path, runt
     assert max(answers) - min(answers) > 0.05  # else any head would do
 
 
+@pytest.mark.parametrize("runtime", ["torch", "openvino"])
+def test_without_pooled_maps_its_heatmap_is_empty(imported: Path, runtime: Any) -> None:
+    inspector = open_inspector(imported, runtime=runtime, precision="f32")
+    (trace,) = inspector.trace(np.zeros((1, 1, SIZE, SIZE, 3), np.uint8))
+    assert not inspector.locate(trace).cells.any()
+
+
 def _without(key: str, name: str) -> Callable[[Stored], object]:
     return lambda stored: stored[key].pop(name)
 
