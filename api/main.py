@@ -7,6 +7,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from importlib.metadata import version
 
 from fastapi import FastAPI
+from fastapi.telemetry import TelemetryConfig
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -23,11 +24,14 @@ from shared.broker import celery_app
 from shared.intake import Intake
 from shared.logs import configure_logs
 from shared.settings import Settings, get_settings
+from shared.tracing import start_tracing
 
 #: seconds until a Redis that accepts but never answers counts as away
 _REDIS_TIMEOUT_S = 5
 #: more requests at a time wait for a connection; redis-py's own pool refuses the hundred-and-first
 _REDIS_CONNECTIONS = 64
+#: paths that probes and scrapers ask for all the time
+_NOT_TRACED = {"/healthz", "/readyz", "/metrics"}
 
 
 def create_app(
@@ -44,6 +48,7 @@ def create_app(
     settings = settings or get_settings()
     if redis is None:
         configure_logs(settings.log_level)
+        start_tracing(settings, "scratch-api")
         redis = _client(settings)
     results = ResultWaiter(redis, sweep_s=sweep_s)
     sender = sender or CelerySender(celery_app(settings, results=False))
@@ -56,10 +61,11 @@ def create_app(
         redoc_url=None,
         redirect_slashes=False,
         lifespan=_lifespan(redis, results, sender),
+        telemetry=_telemetry(settings),
     )
     app.state.settings = settings
     app.state.gate = Gate(settings)
-    app.state.metrics = Metrics(lambda: results.waiting)
+    app.state.metrics = Metrics(lambda: results.waiting, queue_limit=settings.queue_limit)
     app.state.service = InspectionService(settings, intake, sender, results)
     app.add_middleware(Measured, metrics=app.state.metrics)
     app.add_middleware(Guarded)
@@ -73,6 +79,18 @@ def create_app(
         app.include_router(module.router)
     errors.install(app)
     return app
+
+
+def _telemetry(settings: Settings) -> TelemetryConfig:
+    """FastAPI's own span for each request; metrics and logs are ours."""
+    return {
+        "tracing": bool(settings.otel_endpoint),
+        "operation_spans": False,
+        "metrics": False,
+        "logs": False,
+        "auto_configure": False,
+        "exclude": lambda scope: scope["path"] in _NOT_TRACED,
+    }
 
 
 def _client(settings: Settings) -> Redis:

@@ -27,7 +27,7 @@ _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120
 class Metrics:
     """A registry of its own, so that one process can hold several apps."""
 
-    def __init__(self, waiting: Callable[[], float]) -> None:
+    def __init__(self, waiting: Callable[[], float], *, queue_limit: int) -> None:
         self._registry = CollectorRegistry()
         self._requests = Counter(
             "scratch_http_requests",
@@ -51,6 +51,9 @@ class Metrics:
         self._queued = self._gauge("scratch_queue_depth", "Tasks that no worker has taken up")
         self._oldest = self._gauge(
             "scratch_oldest_task_seconds", "Age of the oldest accepted and unfinished task"
+        )
+        self._gauge("scratch_queue_limit", "Open tasks beyond which uploads are refused").set(
+            queue_limit
         )
         self._workers = self._gauge("scratch_ready_workers", "Workers with a loaded model")
         self._gauge("scratch_waiting_clients", "Requests waiting for a result").set_function(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from typing import Protocol
 
 from celery import Celery
@@ -12,6 +13,7 @@ from redis.exceptions import RedisError
 
 from shared.contract import QUEUE_INSPECT, TASK_INSPECT, InspectJob
 from shared.errors import BrokerUnavailable
+from shared.tracing import sending
 
 #: Celery's sending blocks; its own broker pool has ten connections
 _THREADS = 8
@@ -34,8 +36,9 @@ class CelerySender:
 
     async def send(self, job: InspectJob) -> None:
         loop = asyncio.get_running_loop()
+        context = copy_context()  # the request's trace
         try:
-            await loop.run_in_executor(self._threads, self._send, job)
+            await loop.run_in_executor(self._threads, context.run, self._send, job)
         except (OperationalError, RedisError, OSError) as error:
             raise BrokerUnavailable from error
 
@@ -45,9 +48,12 @@ class CelerySender:
 
     def _send(self, job: InspectJob) -> None:
         # Never ignore_result: it travels with the message, and the worker would store nothing.
-        self._app.send_task(
-            TASK_INSPECT,
-            kwargs={"job": job.encode()},
-            task_id=job.id,
-            queue=QUEUE_INSPECT,
-        )
+        with sending(TASK_INSPECT, job.id) as headers:
+            self._app.send_task(
+                TASK_INSPECT,
+                kwargs={"job": job.encode()},
+                kwargsrepr=f"{job.size} bytes, sha256 {job.sha256}",  # what Flower shows
+                task_id=job.id,
+                queue=QUEUE_INSPECT,
+                headers=headers,
+            )

@@ -45,6 +45,8 @@ class Settings(BaseSettings):
     flower_port: int = Field(5555, ge=1, le=65535, validation_alias=_plain("FLOWER_PORT"))
     #: where a worker serves its Prometheus metrics, on `host`; 0 for nowhere
     metrics_port: int = Field(0, ge=0, le=65535)
+    #: OpenTelemetry collector, OTLP over HTTP; empty: no traces
+    otel_endpoint: str = Field("", validation_alias=_plain("OTEL_EXPORTER_OTLP_ENDPOINT"))
     #: Redis files of the embedded stack
     data_dir: Path = Path(".data")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"

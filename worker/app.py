@@ -12,6 +12,7 @@ from shared.broker import celery_app
 from shared.errors import CheckpointError
 from shared.logs import configure_logs
 from shared.settings import Settings, get_settings
+from shared.tracing import start_tracing
 from worker.events import ThreadSafeEvents
 from worker.metrics import WorkerMetrics
 from worker.predictor import Predictor
@@ -53,6 +54,7 @@ def create_app(settings: Settings) -> Celery:
     @_on(signals.worker_init)
     def on_worker_init(**_: Any) -> None:
         configure_logs(settings.log_level)
+        start_tracing(settings, "scratch-worker")
         try:
             stations.append(Station(settings))
         except CheckpointError as error:

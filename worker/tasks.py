@@ -18,6 +18,7 @@ from redis.exceptions import RedisError
 
 from shared.contract import TASK_INSPECT, InspectJob
 from shared.errors import BadMessage
+from shared.tracing import processing, trace_outcome
 from worker.predictor import Predictor
 
 
@@ -42,4 +43,7 @@ def register(app: Celery, predictor: Callable[[], Predictor]) -> None:
                 raise BadMessage("The job is not the one that its message names.")
         except BadMessage as error:
             return predictor().failed(task_id, "", error, {}).encode()
-        return predictor().run(decoded).encode()
+        with processing(TASK_INSPECT, task_id, task.request.headers or {}):
+            outcome = predictor().run(decoded)
+            trace_outcome(outcome)
+        return outcome.encode()
