@@ -114,5 +114,8 @@ async def _images(
         await form.close()
 
 
+Explain = Annotated[
+    bool, Query(description="Also keep where the evidence lies: `/tasks/{id}/heatmap.png`")
+]
 Image = Annotated[bytes, Depends(_image)]
 Images = Annotated[list[UploadFile], Depends(_images)]

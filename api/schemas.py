@@ -17,6 +17,11 @@ TASK_EXAMPLE = {
     "status": "done",
     "result": PREDICTION_EXAMPLE,
     "error": None,
+    "explanation": {
+        "hottest": (0.41, 0.63),
+        "box": (0.36, 0.58, 0.45, 0.66),
+        "heatmap_url": f"/tasks/{_ID}/heatmap.png",
+    },
     "model": "scratch-lite@3f1c",
     "timings_ms": {"decode": 2.1, "forward": 9.8},
 }
@@ -61,6 +66,15 @@ class TaskAccepted(BaseModel):
         return cls(task_id=task_id, status=TaskStatus.QUEUED, status_url=f"/tasks/{task_id}")
 
 
+class ExplanationView(BaseModel):
+    """Where the evidence for a scratch lies, in shares of the photo's width and height."""
+
+    #: (x, y), and (left, top, right, bottom) of the region around it
+    hottest: tuple[float, float]
+    box: tuple[float, float, float, float]
+    heatmap_url: str
+
+
 class TaskView(BaseModel):
     """A task: `result` when it is done, `error` when it failed."""
 
@@ -70,6 +84,7 @@ class TaskView(BaseModel):
     status: TaskStatus
     result: Prediction | None = None
     error: Failure | None = None
+    explanation: ExplanationView | None = None
     model: str | None = None
     timings_ms: dict[str, float] = {}
 
@@ -82,6 +97,7 @@ class TaskView(BaseModel):
                     status=outcome.status,
                     result=outcome.prediction,
                     error=outcome.failure,
+                    explanation=_explanation(outcome),
                     model=outcome.model,
                     timings_ms=outcome.timings_ms,
                 )
@@ -89,6 +105,13 @@ class TaskView(BaseModel):
                 return cls(task_id=state.record.id, status=TaskStatus.FAILED, error=failure)
             case None:
                 return cls(task_id=state.record.id, status=state.record.status)
+
+
+def _explanation(outcome: Outcome) -> ExplanationView | None:
+    if outcome.explanation is None:
+        return None
+    heatmap_url = f"/tasks/{outcome.id}/heatmap.png"
+    return ExplanationView(heatmap_url=heatmap_url, **outcome.explanation.model_dump())
 
 
 class BatchEntry(BaseModel):

@@ -21,6 +21,7 @@ from shared.contract import Failure, InspectJob
 from shared.errors import (
     BrokerUnavailable,
     EmptyUpload,
+    HeatmapNotFound,
     Overloaded,
     TaskCancelled,
     TaskNotCancellable,
@@ -103,17 +104,18 @@ class InspectionService:
         if await self._intake.open_tasks(now=time.time()) >= self._settings.queue_limit:
             raise Overloaded
 
-    async def submit(self, image: bytes) -> InspectJob:
+    async def submit(self, image: bytes, *, explain: bool = False) -> InspectJob:
         """Queues an image. Raises EmptyUpload, ImageError or Unavailable."""
-        job = await self._job(image)
+        job = await self._job(image, explain=explain)
         await self._queue(job, image)
         return job
 
-    async def inspect(self, image: bytes, wait_s: float) -> Inspection:
+    async def inspect(self, image: bytes, wait_s: float, *, explain: bool = False) -> Inspection:
         """Queues an image and waits for its result."""
         if not wait_s:
-            return Inspection(task_id=(await self.submit(image)).id, result=None)
-        job = await self._job(image)
+            job = await self.submit(image, explain=explain)
+            return Inspection(task_id=job.id, result=None)
+        job = await self._job(image, explain=explain)
         with self._results.subscribed(job.id) as subscription:
             await self._queue(job, image, subscription)
             return Inspection(task_id=job.id, result=await subscription.result(wait_s))
@@ -137,6 +139,13 @@ class InspectionService:
                 await subscription.result(wait_s)
                 state = await self.task(task_id)
         return state
+
+    async def heatmap(self, task_id: str) -> bytes:
+        """PNG. Raises HeatmapNotFound."""
+        png = await self._intake.heatmap(task_id)
+        if png is None:
+            raise HeatmapNotFound
+        return png
 
     async def cancel(self, task_id: str) -> TaskState:
         """Raises TaskNotFound or TaskNotCancellable. Cancelling twice is no error."""
@@ -176,7 +185,7 @@ class InspectionService:
             ready_workers=len(workers),
         )
 
-    async def _job(self, image: bytes) -> InspectJob:
+    async def _job(self, image: bytes, *, explain: bool) -> InspectJob:
         """Looks at the image in a thread: a large hash must not hold up other requests."""
         await self.admit()
         sha256 = await asyncio.to_thread(self._examine, image)
@@ -187,6 +196,7 @@ class InspectionService:
             size=len(image),
             accepted_at=now,
             deadline_at=now + self._settings.task_deadline_s,
+            explain=explain,
         )
 
     def _examine(self, image: bytes) -> str:

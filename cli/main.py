@@ -46,11 +46,14 @@ def predict(
     ckpt: Annotated[
         Path | None, typer.Option(help="Checkpoint folder [default: SCRATCH_CKPT].")
     ] = None,
+    explain: Annotated[
+        Path | None, typer.Option(help="Folder for copies that show where the evidence lies.")
+    ] = None,
 ) -> None:
     """Classify photos in this process, without a queue. Exits with 1 if a file was refused."""
     from cli.predict import predict as run
 
-    raise typer.Exit(run(paths, _settings(), ckpt=ckpt, as_json=json))
+    raise typer.Exit(run(paths, _settings(), ckpt=ckpt, as_json=json, explain=explain))
 
 
 @app.command()

@@ -11,6 +11,7 @@ from typing import Any
 import typer
 
 from cli.output import image_files, report, unreadable
+from cli.overlays import Overlays
 from shared.contract import Failure
 from shared.errors import CheckpointError, ServiceError
 from shared.model.inspector import Inspector, open_inspector
@@ -22,41 +23,64 @@ from worker.batcher import Batcher
 _THREADS = 4
 
 
-def predict(paths: list[Path], settings: Settings, *, ckpt: Path | None, as_json: bool) -> int:
-    """Returns the exit code: 1 if a file was refused, 2 if the checkpoint was."""
+def predict(
+    paths: list[Path],
+    settings: Settings,
+    *,
+    ckpt: Path | None,
+    as_json: bool,
+    explain: Path | None = None,
+) -> int:
+    """Returns the exit code: 1 if a file was refused, 2 if the checkpoint was.
+
+    With `explain`, that folder gets each photo with the evidence drawn over it.
+    """
+    limits = ImageLimits(settings.image_max_pixels, settings.image_max_side)
     try:
         inspector = open_inspector(
             ckpt or settings.ckpt,
             runtime=settings.runtime,
             precision=settings.precision,
             threads=settings.threads,
-            limits=ImageLimits(settings.image_max_pixels, settings.image_max_side),
+            limits=limits,
         )
     except CheckpointError as error:
         typer.echo(f"scratch: {error.message}", err=True)
         return 2
     files = image_files(paths)
-    answers = _answers(files, inspector, max_batch=settings.max_batch)
+    overlays = Overlays(explain, files, limits) if explain else None
+    answers = _answers(files, inspector, overlays, max_batch=settings.max_batch)
     return report(answers, total=len(files), as_json=as_json)
 
 
 def _answers(
-    files: list[Path], inspector: Inspector, *, max_batch: int
+    files: list[Path], inspector: Inspector, overlays: Overlays | None, *, max_batch: int
 ) -> Iterator[dict[str, Any]]:
-    batcher = Batcher(inspector.forward, max_batch=max_batch)
+    batcher = Batcher(max_batch=max_batch)
     batcher.start()
     try:
         with ThreadPoolExecutor(_THREADS) as pool:
-            yield from pool.map(lambda file: _answer(file, inspector, batcher), files)
+            yield from pool.map(lambda file: _answer(file, inspector, batcher, overlays), files)
     finally:
         batcher.close()
 
 
-def _answer(file: Path, inspector: Inspector, batcher: Batcher) -> dict[str, Any]:
+def _answer(
+    file: Path, inspector: Inspector, batcher: Batcher, overlays: Overlays | None
+) -> dict[str, Any]:
     try:
-        views = inspector.preprocess(file.read_bytes())
-        answer = batcher.submit(views, deadline_at=math.inf).result()
-        return {"file": str(file), **vars(inspector.postprocess(answer.logits))}
+        data = file.read_bytes()
+        views = inspector.preprocess(data)
+        forward = inspector.trace if overlays else inspector.forward
+        answer = batcher.submit(views, forward, deadline_at=math.inf).result()
+        found = {"file": str(file), **vars(inspector.postprocess(answer.logits))}
+        heatmap = inspector.locate(answer.trace) if answer.trace else None
+        if overlays and heatmap:
+            found |= {
+                "hottest": heatmap.hottest,
+                "overlay": str(overlays.write(file, data, heatmap)),
+            }
+        return found
     except OSError as error:
         return unreadable(file, error)
     except ServiceError as error:

@@ -53,6 +53,8 @@ class InspectJob(_Message):
     #: unix time, seconds, by the clock of the api
     accepted_at: float
     deadline_at: float
+    #: also say where the evidence lies
+    explain: bool = False
 
 
 class Prediction(_Message):
@@ -74,6 +76,15 @@ class Failure(_Message):
         return cls(code=error.code, message=error.message)
 
 
+class Explanation(_Message):
+    """Where the evidence for a scratch lies, in shares of the photo's width and height."""
+
+    #: (x, y)
+    hottest: tuple[float, float]
+    #: (left, top, right, bottom) of the region around it
+    box: tuple[float, float, float, float]
+
+
 class Outcome(_Message):
     """What a worker made of a job: a prediction or a failure, never both."""
 
@@ -82,6 +93,8 @@ class Outcome(_Message):
     sha256: str
     prediction: Prediction | None = None
     failure: Failure | None = None
+    #: of a prediction, where it was asked for
+    explanation: Explanation | None = None
     #: checkpoint name and revision, as in the header `X-Model`
     model: str
     #: runtime, precision and device, such as `openvino/f32/cpu`

@@ -6,7 +6,8 @@ ServiceError
 ├── ImageError: the bytes are not an image we can judge; final, never retried
 │   ├── UnsupportedImage · ImageTooLarge · CorruptImage · UnsupportedPixels
 ├── TaskError: the task cannot be found or finished
-│   ├── TaskNotFound · TaskNotCancellable · TaskCancelled · TaskTimedOut · UploadLost
+│   ├── TaskNotFound · HeatmapNotFound · TaskNotCancellable · TaskCancelled
+│   ├── TaskTimedOut · UploadLost
 │   ├── BadMessage · PoisonImage · InferenceFailed · InternalError
 ├── Unavailable: try again later
 │   ├── Overloaded · BrokerUnavailable
@@ -96,6 +97,12 @@ class TaskNotFound(TaskError):
     """No such task: the id is unknown or its result has expired."""
 
     code = "task_not_found"
+
+
+class HeatmapNotFound(TaskNotFound):
+    """No heatmap: the task has none yet, has expired, or was not uploaded with `?explain=true`."""
+
+    code = "heatmap_not_found"
 
 
 class TaskNotCancellable(TaskError):

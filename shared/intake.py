@@ -16,6 +16,7 @@ from shared.records import (
     Heartbeat,
     TaskRecord,
     heartbeat_of,
+    heatmap_key,
     record_of,
     result_key,
     task_key,
@@ -65,6 +66,10 @@ class Intake:
             pipe.get(result_key(task_id))
             fields, meta = await pipe.execute()
         return record_of(task_id, fields, meta)
+
+    async def heatmap(self, task_id: str) -> bytes | None:
+        png: Any = await self._redis.get(heatmap_key(task_id))
+        return bytes(png) if png else None
 
     async def cancel(self, task_id: str) -> bool:
         """Marks a task that has not started; False when a worker was quicker or none is known."""

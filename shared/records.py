@@ -1,6 +1,7 @@
 """What we keep in Redis beside Celery's own keys: uploads, task records, open tasks, workers.
 
 scratch:upload:{id}   the image's bytes, until its result is stored
+scratch:heatmap:{id}  PNG of where the evidence lies, where that was asked for
 scratch:task:{id}     hash, the record that an accepted id is known
 scratch:open          sorted set of accepted, unfinished ids by their deadlines
 scratch:workers       hash, worker name -> Heartbeat
@@ -29,6 +30,10 @@ WORKER_FORGOTTEN_S = 3600
 
 def upload_key(task_id: str) -> str:
     return f"scratch:upload:{task_id}"
+
+
+def heatmap_key(task_id: str) -> str:
+    return f"scratch:heatmap:{task_id}"
 
 
 def task_key(task_id: str) -> str:

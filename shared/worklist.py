@@ -14,6 +14,7 @@ from shared.records import (
     WORKERS_KEY,
     Heartbeat,
     heartbeat_of,
+    heatmap_key,
     task_key,
     upload_key,
 )
@@ -51,6 +52,10 @@ class Worklist:
             deliveries=int(deliveries),
             image=image,
         )
+
+    def keep_heatmap(self, task_id: str, png: bytes) -> None:
+        """For as long as the record: it is a few kilobytes."""
+        self._redis.set(heatmap_key(task_id), png, ex=self._record_ttl_s)
 
     def finish(self, task_id: str) -> None:
         """Call when the result is stored: the image goes, the record stays with the result."""

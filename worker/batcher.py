@@ -1,6 +1,7 @@
-"""The micro-batcher: many task threads hand in views, one thread runs the model.
+"""The micro-batcher: many task threads hand in views, one thread runs the models.
 
 Batches form by themselves while the previous one runs; nothing ever waits for a batch to fill.
+Each item brings the model that it was prepared for, so that a change of models mixes nothing.
 Knows neither Celery nor Redis.
 """
 
@@ -9,7 +10,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
@@ -17,7 +18,11 @@ import numpy as np
 
 from shared.errors import InferenceFailed, TaskTimedOut
 from shared.model.decode import Pixels
+from shared.model.evidence import Trace
 from shared.model.runtime import Logits
+
+#: uint8 [images, views, size, size, 3] to one row an image
+Forward = Callable[[Pixels], Logits | Sequence[Trace]]
 
 
 @dataclass(frozen=True)
@@ -28,11 +33,14 @@ class Answer:
     wait_ms: float
     forward_ms: float
     batch_size: int
+    #: when `forward` was a model's `trace`
+    trace: Trace | None = None
 
 
 @dataclass(frozen=True)
 class _Item:
     views: Pixels
+    forward: Forward
     #: unix time, seconds
     deadline_at: float
     future: Future[Answer] = field(default_factory=Future)
@@ -40,12 +48,15 @@ class _Item:
 
 
 class Batcher:
-    """`forward` is called from one thread only. The caller bounds how many items are in flight:
+    """Models are called from one thread only. The caller bounds how many items are in flight:
     each task thread submits one and waits for it."""
 
-    def __init__(self, forward: Callable[[Pixels], Logits], *, max_batch: int) -> None:
-        self._forward = forward
+    def __init__(
+        self, *, max_batch: int, observe: Callable[[int], None] = lambda _size: None
+    ) -> None:
+        """`observe` is told the size of each batch."""
         self._max_batch = max_batch
+        self._observe = observe
         self._items: queue.SimpleQueue[_Item | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="batcher", daemon=True)
         self._busy_since: float | None = None
@@ -55,12 +66,13 @@ class Batcher:
     def start(self) -> None:
         self._thread.start()
 
-    def submit(self, views: Pixels, *, deadline_at: float) -> Future[Answer]:
-        """The future fails with TaskTimedOut past `deadline_at`, InferenceFailed on a bad forward.
+    def submit(self, views: Pixels, forward: Forward, *, deadline_at: float) -> Future[Answer]:
+        """Items of an equal `forward` share a batch.
 
+        The future fails with TaskTimedOut past `deadline_at`, InferenceFailed on a bad forward.
         Raises RuntimeError after `close`.
         """
-        item = _Item(views, deadline_at)
+        item = _Item(views, forward, deadline_at)
         with self._lock:
             if self._closed:
                 raise RuntimeError("the batcher is closed")
@@ -87,8 +99,7 @@ class Batcher:
         open_ = True
         while open_:
             items, open_ = self._take()
-            batch = [item for item in items if self._wanted(item)]
-            if batch:
+            for batch in _by_model([item for item in items if self._wanted(item)]):
                 self._answer(batch)
 
     def _take(self) -> tuple[list[_Item], bool]:
@@ -117,19 +128,22 @@ class Batcher:
     def _answer(self, batch: list[_Item]) -> None:
         started = time.perf_counter()
         self._busy_since = started
+        self._observe(len(batch))
         try:
-            logits = self._forward(np.stack([item.views for item in batch]))
-            if len(logits) != len(batch):
-                raise ValueError(f"{len(batch)} images went in, {len(logits)} answers came out")
+            rows = batch[0].forward(np.stack([item.views for item in batch]))
+            if len(rows) != len(batch):
+                raise ValueError(f"{len(batch)} images went in, {len(rows)} answers came out")
         except Exception as error:
             self._blame(batch, error)
             return
         finally:
             self._busy_since = None
         took = (time.perf_counter() - started) * 1e3
-        for item, row in zip(batch, logits, strict=True):
+        for item, row in zip(batch, rows, strict=True):
             waited = (started - item.submitted) * 1e3
-            item.future.set_result(Answer(row, waited, took, len(batch)))
+            trace = row if isinstance(row, Trace) else None
+            logits = trace.logits if trace else row
+            item.future.set_result(Answer(logits, waited, took, len(batch), trace))
 
     def _blame(self, batch: list[_Item], error: Exception) -> None:
         """One bad image must not fail its neighbours: each is tried alone."""
@@ -140,3 +154,10 @@ class Batcher:
             return
         for item in batch:
             self._answer([item])
+
+
+def _by_model(items: list[_Item]) -> list[list[_Item]]:
+    groups: dict[Forward, list[_Item]] = {}
+    for item in items:
+        groups.setdefault(item.forward, []).append(item)
+    return list(groups.values())

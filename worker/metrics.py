@@ -14,10 +14,6 @@ from prometheus_client import (
 )
 
 from shared.contract import Outcome
-from shared.model.decode import Pixels
-from shared.model.runtime import Logits
-
-Forward = Callable[[Pixels], Logits]
 
 _STAGE_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 _BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
@@ -93,14 +89,9 @@ class WorkerMetrics:
         self._models.clear()
         self._models.labels(model, variant).set(1)
 
-    def counting(self, forward: Forward) -> Forward:
-        """The same forward pass, whose batches are counted."""
-
-        def counted(views: Pixels) -> Logits:
-            self._batches.observe(len(views))
-            return forward(views)
-
-        return counted
+    def batched(self, images: int) -> None:
+        """A forward pass begins."""
+        self._batches.observe(images)
 
     def finished(self, outcome: Outcome) -> None:
         """Call when the result is stored: nobody waits for this any more."""

@@ -6,7 +6,7 @@ import logging
 import time
 from dataclasses import dataclass, field
 
-from shared.contract import Failure, InspectJob, Outcome, Prediction
+from shared.contract import Explanation, Failure, InspectJob, Outcome, Prediction
 from shared.errors import (
     ImageError,
     InferenceFailed,
@@ -17,6 +17,7 @@ from shared.errors import (
     TaskTimedOut,
     UploadLost,
 )
+from shared.model.heatmap import Heatmap
 from shared.model.inspector import Inspector, Verdict
 from shared.worklist import Worklist
 from worker.batcher import Batcher
@@ -30,6 +31,9 @@ class _Stopwatch:
 
     timings_ms: dict[str, float] = field(default_factory=dict)
     _last: float = field(default_factory=time.perf_counter)
+
+    def start(self) -> None:
+        self._last = time.perf_counter()
 
     def lap(self, stage: str) -> None:
         now = time.perf_counter()
@@ -57,13 +61,15 @@ class Predictor:
         try:
             image = self._fetch(job)
             watch.lap("fetch")
-            verdict = self._infer(image, job, watch)
+            verdict, heatmap = self._infer(image, job, watch)
         except ServiceError as error:
             return self.failed(job.id, job.sha256, error, watch.timings_ms)
+        explanation = self._explained(job.id, heatmap) if heatmap else None
         return Outcome(
             id=job.id,
             sha256=job.sha256,
             prediction=Prediction.model_validate(vars(verdict)),
+            explanation=explanation,
             model=self.model,
             variant=self.variant,
             timings_ms=watch.timings_ms,
@@ -93,14 +99,28 @@ class Predictor:
             raise UploadLost
         return claim.image
 
-    def _infer(self, image: bytes, job: InspectJob, watch: _Stopwatch) -> Verdict:
+    def _explained(self, task_id: str, heatmap: Heatmap) -> Explanation:
+        self._worklist.keep_heatmap(task_id, heatmap.png())
+        return Explanation(hottest=heatmap.hottest, box=heatmap.box)
+
+    def _infer(
+        self, image: bytes, job: InspectJob, watch: _Stopwatch
+    ) -> tuple[Verdict, Heatmap | None]:
+        model = self._inspector
+        forward = model.trace if job.explain else model.forward
         try:
-            views = self._inspector.preprocess(image)
+            views = model.preprocess(image)
             watch.lap("decode")
-            answer = self._batcher.submit(views, deadline_at=job.deadline_at).result()
+            answer = self._batcher.submit(views, forward, deadline_at=job.deadline_at).result()
             watch.timings_ms["wait"] = round(answer.wait_ms, 3)
             watch.timings_ms["forward"] = round(answer.forward_ms, 3)
-            return self._inspector.postprocess(answer.logits)
+            verdict = model.postprocess(answer.logits)
+            if answer.trace is None:
+                return verdict, None
+            watch.start()
+            heatmap = model.locate(answer.trace)
+            watch.lap("explain")
+            return verdict, heatmap
         except InferenceFailed:
             logger.exception("inference failed", extra={"task_id": job.id})
             raise

@@ -54,9 +54,7 @@ class Station:
             result_ttl_s=settings.result_ttl_s,
         )
         self.metrics = WorkerMetrics()
-        self._batcher = Batcher(
-            self.metrics.counting(inspector.forward), max_batch=settings.max_batch
-        )
+        self._batcher = Batcher(max_batch=settings.max_batch, observe=self.metrics.batched)
         self._batch_timeout_s = settings.batch_timeout_s
         self.predictor = Predictor(
             inspector, self._batcher, self._worklist, max_deliveries=settings.max_deliveries

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request
 from starlette.datastructures import UploadFile
 from starlette.responses import JSONResponse, Response
 
-from api.deps import Image, Images, Service, SettingsDep, UploadWait
+from api.deps import Explain, Image, Images, Service, SettingsDep, UploadWait
 from api.errors import problem_of, problem_responses
 from api.schemas import (
     ACCEPTED_EXAMPLE,
@@ -59,10 +59,14 @@ _HEADERS = {
     openapi_extra=_form("file", _FILE),
 )
 async def upload_image(
-    request: Request, image: Image, wait: UploadWait, service: Service
+    request: Request,
+    image: Image,
+    wait: UploadWait,
+    service: Service,
+    explain: Explain = False,
 ) -> Response:
     """Waits for the answer, as long as `wait` says; then the task goes on, and 202 names it."""
-    inspection = await service.inspect(image, wait.seconds)
+    inspection = await service.inspect(image, wait.seconds, explain=explain)
     request.state.task_id = inspection.task_id
     return _accepted(inspection, wait) if inspection.result is None else _answered(inspection)
 
@@ -74,21 +78,26 @@ async def upload_image(
     responses=problem_responses(400, 413, 422, 503),
     openapi_extra=_form("files", {"type": "array", "items": _FILE}),
 )
-async def upload_images(images: Images, service: Service, settings: SettingsDep) -> BatchAccepted:
+async def upload_images(
+    images: Images, service: Service, settings: SettingsDep, explain: Explain = False
+) -> BatchAccepted:
     """One entry a file, in order. A refused file has its problem there; the others go on."""
-    entries = [await _entry(index, image, service, settings) for index, image in enumerate(images)]
+    entries = []
+    for index, image in enumerate(images):
+        entry = BatchEntry(index=index, filename=shown_name(image))
+        entries.append(entry.model_copy(update=await _accept(image, service, settings, explain)))
     return BatchAccepted(tasks=entries)
 
 
-async def _entry(
-    index: int, upload: UploadFile, service: InspectionService, settings: Settings
-) -> BatchEntry:
-    name = shown_name(upload)
+async def _accept(
+    upload: UploadFile, service: InspectionService, settings: Settings, explain: bool
+) -> dict[str, Any]:
+    """The fields of an entry that say what became of its file."""
     try:
-        job = await service.submit(await read_file(upload, settings))
+        job = await service.submit(await read_file(upload, settings), explain=explain)
     except (UploadError, ImageError, Unavailable) as error:
-        return BatchEntry(index=index, filename=name, problem=problem_of(error))
-    return BatchEntry(index=index, filename=name, **TaskAccepted.of(job.id).model_dump())
+        return {"problem": problem_of(error)}
+    return dict(TaskAccepted.of(job.id))
 
 
 def _accepted(inspection: Inspection, wait: Wait) -> Response:

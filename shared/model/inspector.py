@@ -51,9 +51,9 @@ class Inspector:
         """As `forward`, with what `locate` needs. One thread at a time."""
         return self.runtime.trace(views)
 
-    def locate(self, trace: Trace) -> Heatmap:
-        """Where on the photo the evidence of an answer lies."""
-        return Heatmap(self._reader.heatmap(trace))
+    def locate(self, trace: Trace) -> Heatmap | None:
+        """Where on the photo the evidence lies; None for a model that pools no maps."""
+        return Heatmap(self._reader.heatmap(trace)) if trace.maps else None
 
     def postprocess(self, logits: Logits) -> Verdict:
         """Logits [2] of one image to calibrated probabilities and the label.

@@ -34,7 +34,9 @@ def test_the_hottest_point_lies_on_the_scratch_far_more_often_than_chance(
         scene = render(rng, scratched=True, spec=OBVIOUS if number % 2 else None)
         _, png = cv2.imencode(".png", cv2.cvtColor(scene.image, cv2.COLOR_RGB2BGR))
         (trace,) = inspector.trace(inspector.preprocess(png.tobytes())[None])
-        x, y = inspector.locate(trace).hottest
+        heatmap = inspector.locate(trace)
+        assert heatmap
+        x, y = heatmap.hottest
         scratch = _cells(scene.mask)
         if scratch.any():  # clutter may hide it all
             hits.append(scratch[int(y * HEATMAP_SIDE), int(x * HEATMAP_SIDE)])

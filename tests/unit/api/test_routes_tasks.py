@@ -6,9 +6,9 @@ import uuid
 
 import pytest
 
-from shared.contract import Failure
+from shared.contract import Explanation, Failure
 from shared.errors import CorruptImage
-from shared.records import task_key
+from shared.records import heatmap_key, task_key
 from tests.fakes_api import PREDICTION, outcome
 
 UNKNOWN = uuid.uuid4().hex
@@ -27,6 +27,7 @@ async def test_a_queued_task(client, task_id):
         "status": "queued",
         "result": None,
         "error": None,
+        "explanation": None,
         "model": None,
         "timings_ms": {},
     }
@@ -44,6 +45,7 @@ async def test_a_finished_task(client, worker, task_id):
         "status": "done",
         "result": PREDICTION.encode(),
         "error": None,
+        "explanation": None,
         "model": "scratch-lite@1a2b",
         "timings_ms": {"forward": 9.5},
     }
@@ -122,3 +124,22 @@ async def test_a_started_task_goes_on(client, redis, task_id):
 async def test_a_finished_task_cannot_be_cancelled(client, worker, task_id):
     await worker.finish(outcome(task_id))
     assert (await client.delete(f"/tasks/{task_id}")).status_code == 409
+
+
+async def test_where_the_evidence_lies(client, redis, worker, upload, sender):
+    task_id = (await upload(url="/upload_image?wait=false&explain=true")).json()["task_id"]
+    assert sender.jobs[-1].explain
+    explanation = Explanation(hottest=(0.25, 0.75), box=(0.2, 0.7, 0.3, 0.8))
+    await redis.set(heatmap_key(task_id), b"png")
+    await worker.finish(outcome(task_id).model_copy(update={"explanation": explanation}))
+
+    view = (await client.get(f"/tasks/{task_id}")).json()["explanation"]
+    assert view == {**explanation.encode(), "heatmap_url": f"/tasks/{task_id}/heatmap.png"}
+    heatmap = await client.get(view["heatmap_url"])
+    assert (heatmap.content, heatmap.headers["content-type"]) == (b"png", "image/png")
+
+
+async def test_nobody_asked_where_the_evidence_lies(client, sender, task_id):
+    assert not sender.jobs[-1].explain
+    response = await client.get(f"/tasks/{task_id}/heatmap.png")
+    assert (response.status_code, response.json()["code"]) == (404, "heatmap_not_found")

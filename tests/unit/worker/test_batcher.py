@@ -12,6 +12,7 @@ import pytest
 
 from shared.errors import InferenceFailed, TaskTimedOut
 from shared.model.decode import Pixels
+from shared.model.evidence import Trace
 from shared.model.runtime import Logits
 from worker.batcher import Batcher
 
@@ -54,7 +55,7 @@ def model() -> Model:
 
 @pytest.fixture
 def batcher(model: Model) -> Iterator[Batcher]:
-    batcher = Batcher(model.forward, max_batch=4)
+    batcher = Batcher(max_batch=4)
     batcher.start()
     yield batcher
     model.gate.set()
@@ -62,8 +63,8 @@ def batcher(model: Model) -> Iterator[Batcher]:
     assert not batcher.alive
 
 
-def test_a_lone_image_is_answered_at_once(batcher: Batcher) -> None:
-    answer = batcher.submit(views(7), deadline_at=FAR).result(5)
+def test_a_lone_image_is_answered_at_once(batcher: Batcher, model: Model) -> None:
+    answer = batcher.submit(views(7), model.forward, deadline_at=FAR).result(5)
 
     assert answer.logits.tolist() == [0, 7]
     assert answer.batch_size == 1
@@ -73,9 +74,9 @@ def test_what_arrives_during_a_forward_pass_forms_the_next_batches(
     batcher: Batcher, model: Model
 ) -> None:
     model.hold()
-    first = batcher.submit(views(0), deadline_at=FAR)
+    first = batcher.submit(views(0), model.forward, deadline_at=FAR)
     assert model.entered.wait(5)
-    rest = [batcher.submit(views(n), deadline_at=FAR) for n in range(1, 7)]
+    rest = [batcher.submit(views(n), model.forward, deadline_at=FAR) for n in range(1, 7)]
     model.gate.set()
 
     assert [f.result(5).logits[1] for f in [first, *rest]] == list(range(7))
@@ -85,9 +86,9 @@ def test_what_arrives_during_a_forward_pass_forms_the_next_batches(
 def test_one_bad_image_does_not_fail_its_neighbours(batcher: Batcher, model: Model) -> None:
     model.refused = {2}
     model.hold()
-    first = batcher.submit(views(0), deadline_at=FAR)
+    first = batcher.submit(views(0), model.forward, deadline_at=FAR)
     assert model.entered.wait(5)
-    futures = [batcher.submit(views(n), deadline_at=FAR) for n in (1, 2, 3)]
+    futures = [batcher.submit(views(n), model.forward, deadline_at=FAR) for n in (1, 2, 3)]
     model.gate.set()
 
     assert first.result(5).logits[1] == 0
@@ -97,19 +98,59 @@ def test_one_bad_image_does_not_fail_its_neighbours(batcher: Batcher, model: Mod
         futures[1].result(5)
 
 
+def test_no_batch_mixes_two_models(batcher: Batcher, model: Model) -> None:
+    other = Model()
+    model.hold()
+    first = batcher.submit(views(0), model.forward, deadline_at=FAR)
+    assert model.entered.wait(5)
+    futures = [
+        batcher.submit(views(n), (model, other)[n % 2].forward, deadline_at=FAR)
+        for n in range(1, 5)
+    ]
+    model.gate.set()
+
+    assert [f.result(5).logits[1] for f in [first, *futures]] == [0, 1, 2, 3, 4]
+    assert (model.batches, other.batches) == ([[0], [2, 4]], [[1, 3]])
+
+
+def test_a_broken_model_does_not_fail_the_other_in_its_turn(batcher: Batcher, model: Model) -> None:
+    other = Model()
+    other.refused = {1}
+    model.hold()
+    first = batcher.submit(views(0), model.forward, deadline_at=FAR)
+    assert model.entered.wait(5)
+    failing = batcher.submit(views(1), other.forward, deadline_at=FAR)
+    sound = batcher.submit(views(2), model.forward, deadline_at=FAR)
+    model.gate.set()
+
+    assert (first.result(5).logits[1], sound.result(5).logits[1]) == (0, 2)
+    with pytest.raises(InferenceFailed):
+        failing.result(5)
+
+
+def test_a_traced_image_brings_its_trace(batcher: Batcher, model: Model) -> None:
+    def trace(batch: Pixels) -> list[Trace]:
+        return [Trace(logits, np.ones((1, 3), np.float32), ()) for logits in model.forward(batch)]
+
+    answer = batcher.submit(views(7), trace, deadline_at=FAR).result(5)
+
+    assert answer.logits.tolist() == [0, 7]
+    assert answer.trace and answer.trace.pooled.shape == (1, 3)
+
+
 def test_a_late_image_is_dropped_before_the_forward_pass(batcher: Batcher, model: Model) -> None:
     with pytest.raises(TaskTimedOut):
-        batcher.submit(views(1), deadline_at=time.time() - 1).result(5)
+        batcher.submit(views(1), model.forward, deadline_at=time.time() - 1).result(5)
 
     assert model.batches == []
 
 
 def test_an_abandoned_image_is_not_computed(batcher: Batcher, model: Model) -> None:
     model.hold()
-    first = batcher.submit(views(0), deadline_at=FAR)
+    first = batcher.submit(views(0), model.forward, deadline_at=FAR)
     assert model.entered.wait(5)
-    abandoned = batcher.submit(views(1), deadline_at=FAR)
-    kept = batcher.submit(views(2), deadline_at=FAR)
+    abandoned = batcher.submit(views(1), model.forward, deadline_at=FAR)
+    kept = batcher.submit(views(2), model.forward, deadline_at=FAR)
     assert abandoned.cancel()
     model.gate.set()
 
@@ -117,20 +158,23 @@ def test_an_abandoned_image_is_not_computed(batcher: Batcher, model: Model) -> N
     assert model.batches == [[0], [2]]
 
 
-def test_a_wrong_number_of_answers_is_a_failure_not_a_mix_up(model: Model) -> None:
-    batcher = Batcher(lambda _: np.zeros((0, 2), np.float32), max_batch=2)
+def test_a_wrong_number_of_answers_is_a_failure_not_a_mix_up() -> None:
+    def short(batch: Pixels) -> Logits:
+        return np.zeros((0, 2), np.float32)
+
+    batcher = Batcher(max_batch=2)
     batcher.start()
 
     with pytest.raises(InferenceFailed):
-        batcher.submit(views(1), deadline_at=FAR).result(5)
+        batcher.submit(views(1), short, deadline_at=FAR).result(5)
     batcher.close()
 
 
 def test_closing_answers_what_was_submitted_and_refuses_more(model: Model) -> None:
-    batcher = Batcher(model.forward, max_batch=1)
+    batcher = Batcher(max_batch=1)
     batcher.start()
     model.hold()
-    futures = [batcher.submit(views(n), deadline_at=FAR) for n in range(3)]
+    futures = [batcher.submit(views(n), model.forward, deadline_at=FAR) for n in range(3)]
     assert model.entered.wait(5)
     closing = threading.Thread(target=batcher.close)
     closing.start()
@@ -140,13 +184,13 @@ def test_closing_answers_what_was_submitted_and_refuses_more(model: Model) -> No
     assert [f.result(0).logits[1] for f in futures] == [0, 1, 2]
     assert not batcher.alive
     with pytest.raises(RuntimeError):
-        batcher.submit(views(1), deadline_at=FAR)
+        batcher.submit(views(1), model.forward, deadline_at=FAR)
 
 
 def test_a_stuck_forward_pass_can_be_seen(batcher: Batcher, model: Model) -> None:
     assert batcher.busy_s() == 0
     model.hold()
-    future = batcher.submit(views(0), deadline_at=FAR)
+    future = batcher.submit(views(0), model.forward, deadline_at=FAR)
     assert model.entered.wait(5)
 
     assert batcher.busy_s() > 0
@@ -154,12 +198,13 @@ def test_a_stuck_forward_pass_can_be_seen(batcher: Batcher, model: Model) -> Non
     future.result(5)
 
 
-def test_many_threads_get_their_own_answers(batcher: Batcher) -> None:
+def test_many_threads_get_their_own_answers(batcher: Batcher, model: Model) -> None:
     answers: dict[int, float] = {}
 
     def ask(start: int) -> None:
         for value in range(start, start + 25):
-            answers[value] = batcher.submit(views(value), deadline_at=FAR).result(10).logits[1]
+            future = batcher.submit(views(value), model.forward, deadline_at=FAR)
+            answers[value] = future.result(10).logits[1]
 
     threads = [threading.Thread(target=ask, args=(25 * n,)) for n in range(8)]
     for thread in threads:

@@ -15,9 +15,11 @@ from PIL import Image
 
 from shared.contract import InspectJob, TaskStatus
 from shared.model.decode import Pixels
+from shared.model.evidence import Trace
+from shared.model.heatmap import Heatmap
 from shared.model.inspector import Verdict
 from shared.model.runtime import Logits
-from shared.records import task_key, upload_key
+from shared.records import heatmap_key, task_key, upload_key
 from shared.worklist import Worklist
 from worker.batcher import Batcher
 from worker.predictor import Predictor
@@ -44,6 +46,13 @@ class Inspector:
             raise self.forward_error
         return np.array([[0.0, 1.0]] * len(views), np.float32)
 
+    def trace(self, views: Pixels) -> list[Trace]:
+        nothing = np.zeros((1, 1), np.float32)
+        return [Trace(logits, nothing, ()) for logits in self.forward(views)]
+
+    def locate(self, trace: Trace) -> Heatmap:
+        return Heatmap(np.eye(4, dtype=np.float32))
+
     def postprocess(self, logits: Logits) -> Verdict:
         return Verdict("scratches", 0.25, 0.75)
 
@@ -60,7 +69,7 @@ def inspector() -> Inspector:
 
 @pytest.fixture
 def predictor(inspector: Any, redis: Any) -> Iterator[Predictor]:
-    batcher = Batcher(inspector.forward, max_batch=2)
+    batcher = Batcher(max_batch=2)
     batcher.start()
     worklist = Worklist(redis, record_ttl_s=60, result_ttl_s=60)
     yield Predictor(inspector, batcher, worklist, max_deliveries=2)
@@ -89,6 +98,23 @@ def test_a_photo_becomes_a_prediction_with_timings(predictor: Predictor, redis: 
     assert outcome.prediction and outcome.prediction.pred == "scratches"
     assert (outcome.model, outcome.variant) == ("fake@1", "fake/f32/cpu")
     assert set(outcome.timings_ms) == {"queue", "fetch", "decode", "wait", "forward"}
+
+
+def test_where_the_evidence_lies_is_kept_when_it_was_asked_for(
+    predictor: Predictor, redis: Any
+) -> None:
+    job = accepted(redis, image=png())
+
+    plain = predictor.run(job)
+    assert plain.explanation is None and redis.get(heatmap_key(ID)) is None
+
+    explained = predictor.run(job.model_copy(update={"explain": True}))
+    assert explained.prediction == plain.prediction
+    assert explained.explanation and explained.explanation.hottest == (0.125, 0.125)
+    assert "explain" in explained.timings_ms
+    with Image.open(io.BytesIO(redis.get(heatmap_key(ID)))) as heatmap:
+        assert heatmap.size == (4, 4)
+    assert 0 < redis.ttl(heatmap_key(ID)) <= 60
 
 
 def test_the_same_job_twice_gives_the_same_answer(predictor: Predictor, redis: Any) -> None:
