@@ -147,9 +147,13 @@ class Alive(BaseModel):
 
 
 class ReadyWorker(BaseModel):
+    """`behind`: why it does not serve what was promoted."""
+
     name: str
     model: str
     variant: str
+    challenger: str | None = None
+    behind: str | None = None
 
 
 class Ready(BaseModel):

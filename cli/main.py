@@ -123,5 +123,34 @@ def remove_key(name: KeyName) -> None:
     remove(_settings(), name)
 
 
+Wait = Annotated[float, typer.Option(min=0, help="Seconds to wait for the workers to change over.")]
+
+
+@app.command()
+def promote(
+    name: Annotated[str | None, typer.Argument(help="A checkpoint in SCRATCH_CKPTS.")] = None,
+    back: Annotated[bool, typer.Option("--back", help="Return to the champion before.")] = False,
+    wait: Wait = 60,
+) -> None:
+    """Make a checkpoint the champion: running workers prove it, then change over."""
+    from cli.models import promote as run
+    from cli.models import refusing, roll_back
+
+    if bool(name) == back:
+        raise typer.BadParameter("give either NAME or --back")
+    settings = _settings()
+    if name:
+        raise typer.Exit(refusing(lambda: run(name, settings, wait_s=wait)))
+    raise typer.Exit(refusing(lambda: roll_back(settings, wait_s=wait)))
+
+
+@app.command()
+def models() -> None:
+    """Show champion and challenger, and which worker serves what."""
+    from cli.models import refusing, show
+
+    raise typer.Exit(refusing(lambda: show(_settings())))
+
+
 if __name__ == "__main__":
     app()

@@ -12,6 +12,7 @@ from shared.settings import Settings
 
 #: seconds that a stopping program may take before it is killed
 _STOP_WAIT_S = 30
+_REDIS_CONFIG = "redis.conf"
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ def programs(settings: Settings, redis_config: Path | None) -> list[Program]:
 def write_redis_config(folder: Path) -> tuple[Path, str]:
     """An append-only Redis on loopback with a random password; its configuration and URL."""
     password, port = secrets.token_urlsafe(24), free_port()
-    config = folder / "redis.conf"
+    config = folder / _REDIS_CONFIG
     config.touch(mode=0o600)
     config.write_text(
         f'bind 127.0.0.1\nport {port}\nrequirepass {password}\ndir "{folder}"\n'
@@ -58,6 +59,16 @@ def write_redis_config(folder: Path) -> tuple[Path, str]:
         "save ''\nappendonly yes\nappendfsync everysec\nmaxmemory-policy noeviction\ndaemonize no\n"
     )
     return config, f"redis://:{password}@127.0.0.1:{port}/0"
+
+
+def embedded_redis_url(folder: Path) -> str | None:
+    """Of the stack that last ran in `folder`; None when none ever did."""
+    try:
+        lines = (folder / _REDIS_CONFIG).read_text().splitlines()
+    except OSError:
+        return None
+    words = dict(line.split(" ", 1) for line in lines)
+    return f"redis://:{words['requirepass']}@127.0.0.1:{words['port']}/0"
 
 
 def write_supervisor_config(folder: Path, found: list[Program]) -> Path:

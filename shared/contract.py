@@ -55,6 +55,8 @@ class InspectJob(_Message):
     deadline_at: float
     #: also say where the evidence lies
     explain: bool = False
+    #: who asked, as an opaque key; empty when unknown. Trials give one client one model.
+    client: str = ""
 
 
 class Prediction(_Message):

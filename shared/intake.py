@@ -11,12 +11,11 @@ from redis.exceptions import WatchError
 from shared.contract import QUEUE_INSPECT, InspectJob
 from shared.records import (
     OPEN_KEY,
-    WORKER_SILENT_S,
     WORKERS_KEY,
     Heartbeat,
     TaskRecord,
-    heartbeat_of,
     heatmap_key,
+    ready,
     record_of,
     result_key,
     task_key,
@@ -112,10 +111,4 @@ class Intake:
         async with self._redis.pipeline(transaction=False) as pipe:
             pipe.time()
             pipe.hvals(WORKERS_KEY)
-            (seconds, micros), beats = await pipe.execute()
-        now = seconds + micros / 1e6
-        return [
-            heartbeat
-            for beat in beats
-            if (heartbeat := heartbeat_of(beat)) and now - heartbeat.beat_at < WORKER_SILENT_S
-        ]
+            return ready(*await pipe.execute())

@@ -122,6 +122,11 @@ class Heartbeat(BaseModel):
     variant: str
     pid: int
     beat_at: float
+    #: on trial beside `model`
+    challenger: str | None = None
+    #: the rollout it follows, by number, and what it lacks to follow it wholly
+    rollout: int = 0
+    behind: str | None = None
 
 
 def heartbeat_of(data: bytes) -> Heartbeat | None:
@@ -130,3 +135,13 @@ def heartbeat_of(data: bytes) -> Heartbeat | None:
         return Heartbeat.model_validate_json(data)
     except ValidationError:
         return None
+
+
+def ready(time: tuple[int, int], beats: list[bytes]) -> list[Heartbeat]:
+    """Those that are not silent; `time` is what Redis answers to TIME."""
+    now = time[0] + time[1] / 1e6
+    return [
+        heartbeat
+        for beat in beats
+        if (heartbeat := heartbeat_of(beat)) and now - heartbeat.beat_at < WORKER_SILENT_S
+    ]

@@ -52,7 +52,10 @@ class Settings(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
     # --- model
+    #: what a worker serves until a champion is promoted
     ckpt: Path = Path("ckpts/scratch-lite")
+    #: where each worker finds promoted checkpoints, by their names
+    ckpts: Path = Path("ckpts")
     runtime: Literal["auto", "openvino", "torch"] = "auto"
     precision: Literal["auto", "f32", "bf16", "f16", "int8"] = "auto"
     #: inference threads; 0 leaves it to the runtime

@@ -15,6 +15,7 @@ from shared.records import (
     Heartbeat,
     heartbeat_of,
     heatmap_key,
+    ready,
     task_key,
     upload_key,
 )
@@ -66,10 +67,10 @@ class Worklist:
             pipe.expire(task_key(task_id), self._result_ttl_s)
             pipe.execute()
 
-    def beat(self, name: str, *, model: str, variant: str, pid: int) -> None:
-        """Tells the api that this worker is ready, by the clock of Redis."""
+    def beat(self, name: str, **fields: Any) -> None:
+        """Tells the api that this worker is ready, by the clock of Redis; see Heartbeat."""
         now = self._now()
-        beat = Heartbeat(name=name, model=model, variant=variant, pid=pid, beat_at=now)
+        beat = Heartbeat(name=name, beat_at=now, **fields)
         silent = [
             field
             for field, value in self._workers().items()
@@ -80,6 +81,12 @@ class Worklist:
             if silent:
                 pipe.hdel(WORKERS_KEY, *silent)
             pipe.execute()
+
+    def ready_workers(self) -> list[Heartbeat]:
+        with self._redis.pipeline(transaction=False) as pipe:
+            pipe.time()
+            pipe.hvals(WORKERS_KEY)
+            return ready(*pipe.execute())
 
     def leave(self, name: str) -> None:
         self._redis.hdel(WORKERS_KEY, name)

@@ -25,7 +25,12 @@ _LARGE = 100_000
 
 
 def tiny_checkpoint(
-    folder: Path, *, openvino: bool = False, grids: tuple[int, ...] = (1,), seed: int = 0
+    folder: Path,
+    *,
+    openvino: bool = False,
+    grids: tuple[int, ...] = (1,),
+    seed: int = 0,
+    name: str = "tiny",
 ) -> Path:
     """Writes a checkpoint that `open_inspector` accepts into `folder`, and returns it.
 
@@ -39,7 +44,7 @@ def tiny_checkpoint(
     graphs = {"f32": _export(folder, model, preprocess)} if openvino else {}
     manifest = Manifest.model_validate(
         {
-            "name": "tiny",
+            "name": name,
             "labels": LABELS,
             "backbone": {
                 "model": TINY_MODEL,

@@ -28,7 +28,7 @@ class WorkerMetrics:
         ProcessCollector(registry=registry)
         self._models = Gauge(
             "scratch_worker_model_info",
-            "1 for the model that this worker serves",
+            "1 for each model that this worker serves",
             ["model", "variant"],
             registry=registry,
         )
@@ -85,9 +85,11 @@ class WorkerMetrics:
         for outcome in ("sent", "failed"):
             self._mails.labels(outcome)
 
-    def serves(self, model: str, variant: str) -> None:
+    def serves(self, models: list[tuple[str, str]]) -> None:
+        """Title and variant of each."""
         self._models.clear()
-        self._models.labels(model, variant).set(1)
+        for model, variant in models:
+            self._models.labels(model, variant).set(1)
 
     def batched(self, images: int) -> None:
         """A forward pass begins."""

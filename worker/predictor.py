@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from shared.contract import Explanation, Failure, InspectJob, Outcome, Prediction
@@ -21,6 +22,7 @@ from shared.model.heatmap import Heatmap
 from shared.model.inspector import Inspector, Verdict
 from shared.worklist import Worklist
 from worker.batcher import Batcher
+from worker.lineup import Lineup
 
 logger = logging.getLogger(__name__)
 
@@ -45,47 +47,43 @@ class Predictor:
     """Called from many task threads at once."""
 
     def __init__(
-        self, inspector: Inspector, batcher: Batcher, worklist: Worklist, *, max_deliveries: int
+        self,
+        lineup: Callable[[], Lineup],
+        batcher: Batcher,
+        worklist: Worklist,
+        *,
+        max_deliveries: int,
     ) -> None:
-        self._inspector = inspector
+        self._lineup = lineup
         self._batcher = batcher
         self._worklist = worklist
         self._max_deliveries = max_deliveries
-        self.model = inspector.manifest.title
-        self.variant = inspector.runtime.variant
 
     def run(self, job: InspectJob) -> Outcome:
         """Every failure of the image or the model is an outcome; only Redis errors are raised."""
+        inspector = self._lineup().answering(job)  # one model for the whole task
         watch = _Stopwatch()
         watch.timings_ms["queue"] = round(max(0.0, time.time() - job.accepted_at) * 1e3, 3)
         try:
             image = self._fetch(job)
             watch.lap("fetch")
-            verdict, heatmap = self._infer(image, job, watch)
+            verdict, heatmap = self._infer(inspector, image, job, watch)
         except ServiceError as error:
-            return self.failed(job.id, job.sha256, error, watch.timings_ms)
+            return _failed(inspector, job.id, job.sha256, error, watch.timings_ms)
         explanation = self._explained(job.id, heatmap) if heatmap else None
         return Outcome(
             id=job.id,
             sha256=job.sha256,
             prediction=Prediction.model_validate(vars(verdict)),
             explanation=explanation,
-            model=self.model,
-            variant=self.variant,
+            model=inspector.manifest.title,
+            variant=inspector.runtime.variant,
             timings_ms=watch.timings_ms,
         )
 
-    def failed(
-        self, task_id: str, sha256: str, error: ServiceError, timings_ms: dict[str, float]
-    ) -> Outcome:
-        return Outcome(
-            id=task_id,
-            sha256=sha256,
-            failure=Failure.of(error),
-            model=self.model,
-            variant=self.variant,
-            timings_ms=timings_ms,
-        )
+    def failed(self, task_id: str, error: ServiceError) -> Outcome:
+        """Of a task that no model has seen."""
+        return _failed(self._lineup().champion, task_id, "", error, {})
 
     def _fetch(self, job: InspectJob) -> bytes:
         claim = self._worklist.claim(job.id)
@@ -104,9 +102,8 @@ class Predictor:
         return Explanation(hottest=heatmap.hottest, box=heatmap.box)
 
     def _infer(
-        self, image: bytes, job: InspectJob, watch: _Stopwatch
+        self, model: Inspector, image: bytes, job: InspectJob, watch: _Stopwatch
     ) -> tuple[Verdict, Heatmap | None]:
-        model = self._inspector
         forward = model.trace if job.explain else model.forward
         try:
             views = model.preprocess(image)
@@ -129,3 +126,20 @@ class Predictor:
         except Exception as error:
             logger.exception("unexpected error", extra={"task_id": job.id})
             raise InternalError from error
+
+
+def _failed(
+    inspector: Inspector,
+    task_id: str,
+    sha256: str,
+    error: ServiceError,
+    timings_ms: dict[str, float],
+) -> Outcome:
+    return Outcome(
+        id=task_id,
+        sha256=sha256,
+        failure=Failure.of(error),
+        model=inspector.manifest.title,
+        variant=inspector.runtime.variant,
+        timings_ms=timings_ms,
+    )

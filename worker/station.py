@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import logging
 import os
+from typing import Any
 
 from redis import Redis
 from redis.exceptions import RedisError
 
-from shared.contract import Failure, Outcome
+from shared.contract import Outcome
 from shared.errors import BadMessage, InternalError
-from shared.model.inspector import open_inspector
-from shared.model.preprocess import ImageLimits
+from shared.rollout import RolloutStore
 from shared.settings import Settings
 from shared.worklist import Worklist
 from worker.alerts import open_alerts
 from worker.batcher import Batcher
+from worker.deployer import Deployer
+from worker.lineup import Lineup
 from worker.logbook import Logbook
 from worker.metrics import WorkerMetrics
+from worker.opener import Opener
 from worker.predictor import Predictor
 
 logger = logging.getLogger(__name__)
@@ -32,32 +35,25 @@ class Station:
     """Opens the model, then the batcher, the log and the alerts. Raises CheckpointError."""
 
     def __init__(self, settings: Settings) -> None:
-        limits = ImageLimits(settings.image_max_pixels, settings.image_max_side)
-        inspector = open_inspector(
-            settings.ckpt,
-            runtime=settings.runtime,
-            precision=settings.precision,
-            threads=settings.threads,
-            limits=limits,
-        )
-        # Every batch size has its own compiled kernels; the first task must not pay for them.
-        for size in range(1, settings.max_batch + 1):
-            inspector.warm_up(size)
-        self._worklist = Worklist(
-            Redis.from_url(
-                settings.redis_url,
-                health_check_interval=25,
-                socket_timeout=_REDIS_TIMEOUT_S,
-                socket_connect_timeout=_REDIS_TIMEOUT_S,
-            ),
-            record_ttl_s=settings.record_ttl_s,
-            result_ttl_s=settings.result_ttl_s,
+        redis = Redis.from_url(
+            settings.redis_url,
+            health_check_interval=25,
+            socket_timeout=_REDIS_TIMEOUT_S,
+            socket_connect_timeout=_REDIS_TIMEOUT_S,
         )
         self.metrics = WorkerMetrics()
+        self._deployer = Deployer(Opener(settings), RolloutStore(redis), changed=self._show_models)
+        self._deployer.open_first()
+        self._worklist = Worklist(
+            redis, record_ttl_s=settings.record_ttl_s, result_ttl_s=settings.result_ttl_s
+        )
         self._batcher = Batcher(max_batch=settings.max_batch, observe=self.metrics.batched)
         self._batch_timeout_s = settings.batch_timeout_s
         self.predictor = Predictor(
-            inspector, self._batcher, self._worklist, max_deliveries=settings.max_deliveries
+            lambda: self._deployer.lineup,
+            self._batcher,
+            self._worklist,
+            max_deliveries=settings.max_deliveries,
         )
         self._logbook = Logbook(
             settings.inference_log,
@@ -66,13 +62,12 @@ class Station:
         )
         self._alerts = open_alerts(settings, self.metrics.mailed)
         self._batcher.start()
+        self._deployer.start()
         if self._alerts:
             self._alerts.start()
             self.metrics.alerts_waiting(self._alerts.waiting)
-        self.metrics.serves(self.predictor.model, self.predictor.variant)
         if settings.metrics_port:
             self.metrics.serve(settings.host, settings.metrics_port)
-        logger.info("ready: %s on %s", self.predictor.model, self.predictor.variant)
 
     def record(self, task_id: str, result: object) -> None:
         """The result of a task is stored: tidy up, log, alert. `result` is what Celery stored."""
@@ -92,14 +87,13 @@ class Station:
             logger.critical("the model does not answer: this worker ends")
             os._exit(_EXIT_STUCK)
         try:
-            self._worklist.beat(
-                name, model=self.predictor.model, variant=self.predictor.variant, pid=os.getpid()
-            )
+            self._worklist.beat(name, pid=os.getpid(), **self._serving())
         except RedisError as error:
             logger.warning("no heartbeat: %s", error)
 
     def close(self, name: str) -> None:
         """Answers what was taken up, writes what waits, says goodbye."""
+        self._deployer.close()
         self._batcher.close()
         self._logbook.close()
         if self._alerts:
@@ -109,15 +103,23 @@ class Station:
         except RedisError as error:
             logger.warning("left without a word: %s", error)
 
+    def _show_models(self, lineup: Lineup) -> None:
+        models = [i for i in (lineup.champion, lineup.challenger) if i]
+        self.metrics.serves([(i.manifest.title, i.runtime.variant) for i in models])
+
+    def _serving(self) -> dict[str, Any]:
+        standing = self._deployer.standing  # first: the lineup is at least as new
+        lineup = self._deployer.lineup
+        return {
+            "model": lineup.champion.manifest.title,
+            "variant": lineup.champion.runtime.variant,
+            "challenger": lineup.challenger.manifest.title if lineup.challenger else None,
+            "rollout": standing.number,
+            "behind": standing.behind,
+        }
+
     def _outcome(self, task_id: str, result: object) -> Outcome:
         try:
             return Outcome.decode(result)
         except BadMessage:  # an exception that Celery stored
-            failure = Failure.of(InternalError())
-            return Outcome(
-                id=task_id,
-                sha256="",
-                failure=failure,
-                model=self.predictor.model,
-                variant=self.predictor.variant,
-            )
+            return self.predictor.failed(task_id, InternalError())

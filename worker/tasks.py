@@ -42,7 +42,7 @@ def register(app: Celery, predictor: Callable[[], Predictor]) -> None:
             if decoded.id != task_id:
                 raise BadMessage("The job is not the one that its message names.")
         except BadMessage as error:
-            return predictor().failed(task_id, "", error, {}).encode()
+            return predictor().failed(task_id, error).encode()
         with processing(TASK_INSPECT, task_id, task.request.headers or {}):
             outcome = predictor().run(decoded)
             trace_outcome(outcome)

@@ -36,7 +36,15 @@ async def test_ready_with_a_worker(client, redis):
     assert response.status_code == 200
     assert response.json() == {
         "status": "ready",
-        "workers": [{"name": "w1@host", "model": "m@1", "variant": "torch/f32/cpu"}],
+        "workers": [
+            {
+                "name": "w1@host",
+                "model": "m@1",
+                "variant": "torch/f32/cpu",
+                "challenger": None,
+                "behind": None,
+            }
+        ],
     }
 
 

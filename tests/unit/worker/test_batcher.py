@@ -198,6 +198,16 @@ def test_a_stuck_forward_pass_can_be_seen(batcher: Batcher, model: Model) -> Non
     future.result(5)
 
 
+def test_the_size_of_each_batch_is_told(model: Model) -> None:
+    sizes: list[int] = []
+    batcher = Batcher(max_batch=4, observe=sizes.append)
+    batcher.start()
+    batcher.submit(views(1), model.forward, deadline_at=FAR).result(5)
+    batcher.close()
+
+    assert sizes == [1]
+
+
 def test_many_threads_get_their_own_answers(batcher: Batcher, model: Model) -> None:
     answers: dict[int, float] = {}
 

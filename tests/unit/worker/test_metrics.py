@@ -77,8 +77,8 @@ def test_batches_are_counted(metrics: WorkerMetrics, read: Read) -> None:
 
 
 def test_another_model_takes_the_place_of_the_first(metrics: WorkerMetrics, read: Read) -> None:
-    metrics.serves("m@1", "v")
-    metrics.serves("m@2", "v")
+    metrics.serves([("m@0", "v"), ("m@1", "v")])
+    metrics.serves([("m@2", "v")])
 
     assert read("scratch_worker_model_info", model="m@2", variant="v") == 1
     with pytest.raises(AssertionError):

@@ -22,6 +22,7 @@ from shared.model.runtime import Logits
 from shared.records import heatmap_key, task_key, upload_key
 from shared.worklist import Worklist
 from worker.batcher import Batcher
+from worker.lineup import Lineup
 from worker.predictor import Predictor
 
 ID = "0" * 32
@@ -72,7 +73,7 @@ def predictor(inspector: Any, redis: Any) -> Iterator[Predictor]:
     batcher = Batcher(max_batch=2)
     batcher.start()
     worklist = Worklist(redis, record_ttl_s=60, result_ttl_s=60)
-    yield Predictor(inspector, batcher, worklist, max_deliveries=2)
+    yield Predictor(lambda: Lineup(inspector), batcher, worklist, max_deliveries=2)
     batcher.close()
 
 

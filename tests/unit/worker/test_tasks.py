@@ -10,7 +10,8 @@ from celery.exceptions import Retry
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from shared.broker import celery_app
-from shared.contract import TASK_INSPECT, InspectJob, Outcome, Prediction
+from shared.contract import TASK_INSPECT, Failure, InspectJob, Outcome, Prediction
+from shared.errors import ServiceError
 from shared.settings import Settings
 from worker.predictor import Predictor
 from worker.tasks import register
@@ -26,6 +27,12 @@ class FakePredictor(Predictor):
 
     def __init__(self) -> None:
         self.jobs: list[InspectJob] = []
+
+    def failed(self, task_id: str, error: ServiceError) -> Outcome:
+        failure = Failure.of(error)
+        return Outcome(
+            id=task_id, sha256="", failure=failure, model=self.model, variant=self.variant
+        )
 
     def run(self, job: InspectJob) -> Outcome:
         if self.error:
