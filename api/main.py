@@ -52,7 +52,7 @@ def create_app(
         redis = _client(settings)
     results = ResultWaiter(redis, sweep_s=sweep_s)
     sender = sender or CelerySender(celery_app(settings, results=False))
-    intake = Intake(redis, record_ttl_s=settings.record_ttl_s)
+    intake = Intake(redis, record_ttl_s=settings.record_ttl_s, result_ttl_s=settings.result_ttl_s)
     app = FastAPI(
         title="Scratch detector",
         description="Tells from a photo whether a surface is scratched.",

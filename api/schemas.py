@@ -6,8 +6,8 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict
 
-from api.service import TaskState
 from shared.contract import Failure, Outcome, Prediction, TaskStatus
+from shared.records import TaskRecord
 
 _ID = "4fd1b4ddc5d24bd7a5b0c1a0a5d0b7fe"
 PREDICTION_EXAMPLE = {"pred": "scratches", "prob_no_scratches": 0.03, "prob_scratches": 0.97}
@@ -89,22 +89,14 @@ class TaskView(BaseModel):
     timings_ms: dict[str, float] = {}
 
     @classmethod
-    def of(cls, state: TaskState) -> Self:
-        match state.conclusion:
-            case Outcome() as outcome:
-                return cls(
-                    task_id=state.record.id,
-                    status=outcome.status,
-                    result=outcome.prediction,
-                    error=outcome.failure,
-                    explanation=_explanation(outcome),
-                    model=outcome.model,
-                    timings_ms=outcome.timings_ms,
-                )
-            case Failure() as failure:
-                return cls(task_id=state.record.id, status=TaskStatus.FAILED, error=failure)
-            case None:
-                return cls(task_id=state.record.id, status=state.record.status)
+    def of(cls, record: TaskRecord) -> Self:
+        view = cls(task_id=record.id, status=record.status, error=record.failure)
+        if isinstance(record.result, Outcome):
+            view.result = record.result.prediction
+            view.explanation = _explanation(record.result)
+            view.model = record.result.model or None
+            view.timings_ms = record.result.timings_ms
+        return view
 
 
 def _explanation(outcome: Outcome) -> ExplanationView | None:

@@ -11,9 +11,9 @@ from celery import Celery
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
-from shared.contract import QUEUE_INSPECT, TASK_INSPECT, InspectJob
+from shared.broker import send
+from shared.contract import InspectJob
 from shared.errors import BrokerUnavailable
-from shared.tracing import sending
 
 #: Celery's sending blocks; its own broker pool has ten connections
 _THREADS = 8
@@ -47,13 +47,4 @@ class CelerySender:
         self._app.close()
 
     def _send(self, job: InspectJob) -> None:
-        # Never ignore_result: it travels with the message, and the worker would store nothing.
-        with sending(TASK_INSPECT, job.id) as headers:
-            self._app.send_task(
-                TASK_INSPECT,
-                kwargs={"job": job.encode()},
-                kwargsrepr=f"{job.size} bytes, sha256 {job.sha256}",  # what Flower shows
-                task_id=job.id,
-                queue=QUEUE_INSPECT,
-                headers=headers,
-            )
+        send(self._app, job)

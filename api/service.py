@@ -17,7 +17,7 @@ from redis.exceptions import RedisError
 from api.results import ResultWaiter
 from api.sender import Sender
 from api.subscription import Result, Subscription
-from shared.contract import Failure, InspectJob
+from shared.contract import InspectJob
 from shared.errors import (
     BrokerUnavailable,
     EmptyUpload,
@@ -26,7 +26,6 @@ from shared.errors import (
     TaskCancelled,
     TaskNotCancellable,
     TaskNotFound,
-    TaskTimedOut,
     Unavailable,
 )
 from shared.images import check_header
@@ -36,8 +35,9 @@ from shared.settings import Settings
 
 T = TypeVar("T")
 
-#: a task without a result so long after its deadline has failed, whatever became of its worker
-_OVERDUE_S = 5.0
+#: a task without an answer so long after its deadline has failed; by then a worker's sweeper has
+#: said so, if there is a worker
+_OVERDUE_S = 15.0
 #: readiness and metrics answer within this, also when Redis is a black hole
 _PROBE_S = 1.2
 
@@ -51,14 +51,6 @@ class Inspection:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TaskState:
-    """A record, and what is final about it."""
-
-    record: TaskRecord
-    conclusion: Result | None
-
-
-@dataclass(frozen=True, kw_only=True)
 class Load:
     """What the service has to do, and who is there to do it. NaN: Redis could not be asked."""
 
@@ -68,17 +60,6 @@ class Load:
     #: seconds since the oldest open task was accepted; 0 when none is open
     oldest_task_s: float = math.nan
     ready_workers: float = math.nan
-
-
-def concluded(record: TaskRecord, *, now: float) -> Result | None:
-    """The result, or the failure that follows from the record alone; None: the task goes on."""
-    if record.result is not None:
-        return record.result
-    if record.cancelled:
-        return Failure.of(TaskCancelled())
-    if now > record.deadline_at + _OVERDUE_S:
-        return Failure.of(TaskTimedOut())
-    return None
 
 
 async def _probe(question: Awaitable[T]) -> T:
@@ -120,25 +101,29 @@ class InspectionService:
             await self._queue(job, image, subscription)
             return Inspection(task_id=job.id, result=await subscription.result(wait_s))
 
-    async def task(self, task_id: str) -> TaskState:
+    async def task(self, task_id: str) -> TaskRecord:
         """Raises TaskNotFound."""
         record = await self._intake.record(task_id)
+        if record and record.result is None and time.time() > record.deadline_at + _OVERDUE_S:
+            # Recorded, not only told: an answer that comes now must not contradict us.
+            await self._intake.give_up(task_id)
+            record = await self._intake.record(task_id)
         if record is None:
             raise TaskNotFound
-        return TaskState(record=record, conclusion=concluded(record, now=time.time()))
+        return record
 
-    async def wait_for(self, task_id: str, wait_s: float) -> TaskState:
-        """The task when it is final, or as it is after `wait_s`."""
-        state = await self.task(task_id)
-        if state.conclusion or not wait_s:
-            return state
+    async def wait_for(self, task_id: str, wait_s: float) -> TaskRecord:
+        """The task when it has its answer, or as it is after `wait_s`."""
+        record = await self.task(task_id)
+        if record.result or not wait_s:
+            return record
         with self._results.subscribed(task_id) as subscription:
             await subscription.confirmed()
-            state = await self.task(task_id)  # it may have ended before we subscribed
-            if state.conclusion is None:
+            record = await self.task(task_id)  # it may have ended before we subscribed
+            if record.result is None:
                 await subscription.result(wait_s)
-                state = await self.task(task_id)
-        return state
+                record = await self.task(task_id)
+        return record
 
     async def heatmap(self, task_id: str) -> bytes:
         """PNG. Raises HeatmapNotFound."""
@@ -147,14 +132,14 @@ class InspectionService:
             raise HeatmapNotFound
         return png
 
-    async def cancel(self, task_id: str) -> TaskState:
+    async def cancel(self, task_id: str) -> TaskRecord:
         """Raises TaskNotFound or TaskNotCancellable. Cancelling twice is no error."""
-        state = await self.task(task_id)
-        if state.record.cancelled and state.record.result is None:
-            return state
-        if state.conclusion or not await self._intake.cancel(task_id):
+        record = await self.task(task_id)
+        if record.result is None and await self._intake.cancel(task_id):
+            record = await self.task(task_id)
+        if record.failure is None or record.failure.code != TaskCancelled.code:
             raise TaskNotCancellable
-        return await self.task(task_id)
+        return record
 
     async def ready_workers(self) -> list[Heartbeat]:
         """Those with a loaded model. Raises BrokerUnavailable."""
@@ -197,6 +182,7 @@ class InspectionService:
             accepted_at=now,
             deadline_at=now + self._settings.task_deadline_s,
             explain=explain,
+            sent_at=now,
         )
 
     def _examine(self, image: bytes) -> str:

@@ -49,9 +49,7 @@ def open_fleet(settings: Settings) -> Fleet:
     redis = Redis.from_url(
         url, socket_timeout=_REDIS_TIMEOUT_S, socket_connect_timeout=_REDIS_TIMEOUT_S
     )
-    worklist = Worklist(
-        redis, record_ttl_s=settings.record_ttl_s, result_ttl_s=settings.result_ttl_s
-    )
+    worklist = Worklist(redis, record_ttl_s=settings.record_ttl_s)
     return Fleet(RolloutStore(redis), worklist)
 
 

@@ -5,20 +5,25 @@ from __future__ import annotations
 from celery import Celery
 from kombu import Queue
 
-from shared.contract import QUEUE_INSPECT
+from shared.contract import QUEUE_INSPECT, TASK_INSPECT, InspectJob
 from shared.settings import Settings
+from shared.tracing import sending
 
-#: seconds; with kombu's defaults a publish to a Redis that accepts but never answers hangs for ever
+#: seconds; with kombu's defaults whoever publishes to or acknowledges at a Redis that accepts but
+#: never answers hangs for ever. The worker's blocking pop is not bound by it: it is polled.
 _SOCKET_TIMEOUT_S = 5
 
 
 def celery_app(settings: Settings, *, results: bool) -> Celery:
-    """The api passes `results=False`: a backend would SUBSCRIBE a channel for every task it sends.
+    """Who sends passes `results=False`: a backend would SUBSCRIBE a channel for each task.
 
     The worker passes True; results are Celery's own, so any Celery client can read them.
     """
     app = Celery(
-        "scratch", broker=settings.redis_url, backend=settings.redis_url if results else None
+        "scratch",
+        broker=settings.redis_url,
+        backend=settings.redis_url if results else None,
+        set_as_current=results,
     )
     app.conf.update(
         task_serializer="json",
@@ -37,15 +42,32 @@ def celery_app(settings: Settings, *, results: bool) -> Celery:
         worker_enable_remote_control=True,
         worker_send_task_events=True,
         result_expires=settings.result_ttl_s,
+        redis_socket_timeout=_SOCKET_TIMEOUT_S,
+        redis_socket_connect_timeout=_SOCKET_TIMEOUT_S,
+        result_backend_transport_options={"retry_policy": {"max_retries": 8}},
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
         broker_transport_options={
             "visibility_timeout": settings.visibility_timeout_s,
             "unacked_restore_interval": 5,
             "unacked_restore_throttle": 1,
-            "socket_timeout": _SOCKET_TIMEOUT_S if not results else None,
+            "socket_timeout": _SOCKET_TIMEOUT_S,
             "socket_connect_timeout": _SOCKET_TIMEOUT_S,
         },
         task_publish_retry_policy={"max_retries": 1, "interval_start": 0, "interval_max": 0.2},
     )
     return app
+
+
+def send(app: Celery, job: InspectJob) -> None:
+    """Puts a job into the queue; blocks. Raises OperationalError, RedisError or OSError."""
+    # Never ignore_result: it travels with the message, and the worker would store nothing.
+    with sending(TASK_INSPECT, job.id) as headers:
+        app.send_task(
+            TASK_INSPECT,
+            kwargs={"job": job.encode()},
+            kwargsrepr=f"{job.size} bytes, sha256 {job.sha256}",  # what Flower shows
+            task_id=job.id,
+            queue=QUEUE_INSPECT,
+            headers=headers,
+        )

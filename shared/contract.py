@@ -57,6 +57,8 @@ class InspectJob(_Message):
     explain: bool = False
     #: who asked, as an opaque key; empty when unknown. Trials give one client one model.
     client: str = ""
+    #: when this copy was sent; the sweeper sends another when copies sent later were taken up
+    sent_at: float = 0.0
 
 
 class Prediction(_Message):
@@ -109,6 +111,11 @@ class Outcome(_Message):
         if (self.prediction is None) == (self.failure is None):
             raise ValueError("an outcome is either a prediction or a failure")
         return self
+
+    @classmethod
+    def unseen(cls, task_id: str, error: ServiceError) -> Self:
+        """The failure of a task that no model has looked at."""
+        return cls(id=task_id, sha256="", failure=Failure.of(error), model="", variant="")
 
     @property
     def status(self) -> TaskStatus:

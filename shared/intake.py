@@ -6,14 +6,19 @@ from dataclasses import dataclass
 from typing import Any
 
 from redis.asyncio import Redis
+from redis.asyncio.client import Pipeline
 from redis.exceptions import WatchError
 
-from shared.contract import QUEUE_INSPECT, InspectJob
+from shared.contract import QUEUE_INSPECT, InspectJob, Outcome
+from shared.errors import TaskCancelled, TaskTimedOut
 from shared.records import (
     OPEN_KEY,
+    SENT_KEY,
     WORKERS_KEY,
     Heartbeat,
     TaskRecord,
+    conclude,
+    final_meta,
     heatmap_key,
     ready,
     record_of,
@@ -35,9 +40,10 @@ class Backlog:
 
 
 class Intake:
-    def __init__(self, redis: Redis, *, record_ttl_s: int) -> None:
+    def __init__(self, redis: Redis, *, record_ttl_s: int, result_ttl_s: int) -> None:
         self._redis = redis
         self._record_ttl_s = record_ttl_s
+        self._result_ttl_s = result_ttl_s
 
     async def accept(self, job: InspectJob, image: bytes) -> None:
         """Stores the image and the record in one round trip."""
@@ -45,11 +51,17 @@ class Intake:
             pipe.set(upload_key(job.id), image, ex=int(job.deadline_at - job.accepted_at) + 1)
             pipe.hset(
                 task_key(job.id),
-                mapping={"accepted_at": job.accepted_at, "deadline_at": job.deadline_at},
+                mapping={
+                    "accepted_at": job.accepted_at,
+                    "deadline_at": job.deadline_at,
+                    "job": job.model_dump_json(),
+                },
             )
             pipe.expire(task_key(job.id), self._record_ttl_s)
-            pipe.zremrangebyscore(OPEN_KEY, "-inf", job.accepted_at)
+            for ids in (OPEN_KEY, SENT_KEY):  # where no worker has swept for long
+                pipe.zremrangebyscore(ids, "-inf", job.accepted_at - self._record_ttl_s)
             pipe.zadd(OPEN_KEY, {job.id: job.deadline_at})
+            pipe.zadd(SENT_KEY, {job.id: job.accepted_at})
             await pipe.execute()
 
     async def withdraw(self, task_id: str) -> None:
@@ -57,6 +69,7 @@ class Intake:
         async with self._redis.pipeline(transaction=True) as pipe:
             pipe.unlink(upload_key(task_id), task_key(task_id))
             pipe.zrem(OPEN_KEY, task_id)
+            pipe.zrem(SENT_KEY, task_id)
             await pipe.execute()
 
     async def record(self, task_id: str) -> TaskRecord | None:
@@ -71,7 +84,10 @@ class Intake:
         return bytes(png) if png else None
 
     async def cancel(self, task_id: str) -> bool:
-        """Marks a task that has not started; False when a worker was quicker or none is known."""
+        """Ends a task that has not started, and tells all who wait for it.
+
+        False when a worker was quicker or no such task is known.
+        """
         key = task_key(task_id)
         async with self._redis.pipeline(transaction=True) as pipe:
             while True:
@@ -81,14 +97,23 @@ class Intake:
                 if not accepted or started or finished:
                     return False
                 pipe.multi()  # type: ignore[no-untyped-call]
-                pipe.hset(key, "cancelled", 1)
-                pipe.expire(key, self._record_ttl_s)
-                pipe.unlink(upload_key(task_id))
                 try:
-                    await pipe.execute()
+                    return await self._conclude(pipe, Outcome.unseen(task_id, TaskCancelled()))
                 except WatchError:
                     continue
-                return True
+
+    async def give_up(self, task_id: str) -> bool:
+        """Records that a task has passed its deadline; False when it has an answer already."""
+        async with self._redis.pipeline(transaction=True) as pipe:
+            return await self._conclude(pipe, Outcome.unseen(task_id, TaskTimedOut()))
+
+    async def _conclude(self, pipe: Pipeline, outcome: Outcome) -> bool:
+        meta = final_meta(outcome)
+        conclude(pipe, outcome.id, meta, ttl_s=self._result_ttl_s)
+        first, *_ = await pipe.execute()
+        if first:
+            await self._redis.publish(result_key(outcome.id), meta)
+        return bool(first)
 
     async def open_tasks(self, *, now: float) -> int:
         """Those past their deadline have failed, whatever became of their message."""

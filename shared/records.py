@@ -2,16 +2,22 @@
 
 scratch:upload:{id}   the image's bytes, until its result is stored
 scratch:heatmap:{id}  PNG of where the evidence lies, where that was asked for
-scratch:task:{id}     hash, the record that an accepted id is known
+scratch:task:{id}     hash, the record that an accepted id is known; its job, to send it again
 scratch:open          sorted set of accepted, unfinished ids by their deadlines
+scratch:sent          the same ids by the time they were last sent
+scratch:claimed       when the copy that was last taken up had been sent
+scratch:sweeper       the worker that sweeps, for as long as it says so
 scratch:workers       hash, worker name -> Heartbeat
-celery-task-meta-{id} Celery's result, written by the worker's Celery
+celery-task-meta-{id} Celery's result: the first answer, which nothing overwrites
 """
 
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -19,6 +25,9 @@ from shared.contract import Failure, Outcome, TaskStatus
 from shared.errors import BadMessage, InternalError, TaskCancelled
 
 OPEN_KEY = "scratch:open"
+SENT_KEY = "scratch:sent"
+CLAIMED_KEY = "scratch:claimed"
+SWEEPER_KEY = "scratch:sweeper"
 WORKERS_KEY = "scratch:workers"
 #: Celery's key and also its pub/sub channel
 RESULT_PREFIX = "celery-task-meta-"
@@ -42,6 +51,34 @@ def task_key(task_id: str) -> str:
 
 def result_key(task_id: str) -> str:
     return RESULT_PREFIX + task_id
+
+
+def final_meta(outcome: Outcome) -> str:
+    """An outcome as Celery stores and publishes it."""
+    return json.dumps(
+        {
+            "status": "SUCCESS",
+            "result": outcome.encode(),
+            "traceback": None,
+            "children": [],
+            "date_done": datetime.now(UTC).isoformat(),
+            "task_id": outcome.id,
+        }
+    )
+
+
+def conclude(pipe: Any, task_id: str, meta: bytes | str, *, ttl_s: int) -> None:
+    """Queues on a pipeline, sync or async, what ends a task.
+
+    The reply to the first command is whether `meta` is the first answer: only that is kept, and
+    only that should then be published. Whatever comes second changes nothing.
+    """
+    pipe.set(result_key(task_id), meta, ex=ttl_s, nx=True)
+    pipe.unlink(upload_key(task_id))
+    pipe.zrem(OPEN_KEY, task_id)
+    pipe.zrem(SENT_KEY, task_id)
+    pipe.hset(task_key(task_id), "finished_at", time.time())
+    pipe.expire(task_key(task_id), ttl_s)
 
 
 def read_result(meta: bytes | str | None) -> Outcome | Failure | None:
@@ -79,15 +116,16 @@ class TaskRecord:
     deadline_at: float
     started_at: float | None
     finished_at: float | None
-    cancelled: bool
     result: Outcome | Failure | None
+
+    @property
+    def failure(self) -> Failure | None:
+        return self.result.failure if isinstance(self.result, Outcome) else self.result
 
     @property
     def status(self) -> TaskStatus:
         if self.result is not None:
             return self.result.status if isinstance(self.result, Outcome) else TaskStatus.FAILED
-        if self.cancelled:
-            return TaskStatus.FAILED
         return TaskStatus.QUEUED if self.started_at is None else TaskStatus.RUNNING
 
 
@@ -107,7 +145,6 @@ def record_of(task_id: str, fields: dict[bytes, bytes], meta: bytes | None) -> T
         deadline_at=float(fields[b"deadline_at"]),
         started_at=moment(b"started_at"),
         finished_at=moment(b"finished_at"),
-        cancelled=b"cancelled" in fields,
         result=result,
     )
 

@@ -83,8 +83,10 @@ class Settings(BaseSettings):
     #: how soon unacknowledged work of a dead worker is taken up
     visibility_timeout_s: int = Field(60, ge=5)
 
-    #: a task delivered more often than this has killed its workers and is a recorded failure
-    max_deliveries: int = Field(5, ge=1)
+    #: how soon an unanswered task is sent again once others that were sent later are taken up
+    resend_after_s: float = Field(30, ge=1)
+    #: a task taken up more often than this has killed its workers and is a recorded failure
+    max_deliveries: int = Field(3, ge=1)
 
     # --- log and alerts
     inference_log: Path = Path("inference_log.txt")

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import time
+import uuid
 from dataclasses import dataclass
 from typing import Any
 
 from redis import Redis
 
+from shared.contract import InspectJob
 from shared.records import (
-    OPEN_KEY,
+    CLAIMED_KEY,
     WORKER_FORGOTTEN_S,
     WORKERS_KEY,
     Heartbeat,
+    conclude,
     heartbeat_of,
     heatmap_key,
     ready,
+    result_key,
     task_key,
     upload_key,
 )
@@ -23,33 +27,48 @@ from shared.records import (
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """What a worker finds when it takes up a task. `image` is None when the upload expired."""
+    """What a worker finds when it takes up a task."""
 
-    known: bool
-    cancelled: bool
+    #: False when the task is unknown, withdrawn or has its answer already: nothing is left to do
+    open: bool
+    #: how often it was taken up, this time included, by workers that did not live to end it
     deliveries: int
+    #: None when the upload has expired
     image: bytes | None
 
 
+def store_answer(redis: Redis, task_id: str, meta: bytes | str, *, ttl_s: int) -> bool:
+    """Ends a task: keeps and publishes Celery's result, unless another came first."""
+    with redis.pipeline(transaction=True) as pipe:
+        conclude(pipe, task_id, meta, ttl_s=ttl_s)
+        first, *_ = pipe.execute()
+    if first:
+        redis.publish(result_key(task_id), meta)
+    return bool(first)
+
+
 class Worklist:
-    def __init__(self, redis: Redis, *, record_ttl_s: int, result_ttl_s: int) -> None:
+    def __init__(self, redis: Redis, *, record_ttl_s: int) -> None:
         self._redis = redis
         self._record_ttl_s = record_ttl_s
-        self._result_ttl_s = result_ttl_s
+        #: names this process, and not the one that ran before it under the same name
+        self._holder = uuid.uuid4().hex.encode()
 
-    def claim(self, task_id: str) -> Claim:
+    def claim(self, job: InspectJob) -> Claim:
         """Marks the task as started and fetches its image, in one round trip."""
-        key = task_key(task_id)
+        key = task_key(job.id)
         with self._redis.pipeline(transaction=True) as pipe:
+            pipe.hmget(key, "accepted_at", "finished_at", "holder")
             pipe.hincrby(key, "deliveries", 1)
-            pipe.hmget(key, "accepted_at", "cancelled")
-            pipe.hset(key, "started_at", time.time())
+            pipe.hset(key, mapping={"started_at": time.time(), "holder": self._holder})
             pipe.expire(key, self._record_ttl_s)
-            pipe.get(upload_key(task_id))
-            deliveries, (accepted, cancelled), _, _, image = pipe.execute()
+            pipe.set(CLAIMED_KEY, job.sent_at)
+            pipe.get(upload_key(job.id))
+            (accepted, finished, holder), deliveries, *_, image = pipe.execute()
+        if holder == self._holder:  # a retry: this process has not died of it
+            deliveries = self._redis.hincrby(key, "deliveries", -1)
         return Claim(
-            known=accepted is not None,
-            cancelled=cancelled is not None,
+            open=accepted is not None and finished is None,
             deliveries=int(deliveries),
             image=image,
         )
@@ -58,13 +77,11 @@ class Worklist:
         """For as long as the record: it is a few kilobytes."""
         self._redis.set(heatmap_key(task_id), png, ex=self._record_ttl_s)
 
-    def finish(self, task_id: str) -> None:
-        """Call when the result is stored: the image goes, the record stays with the result."""
+    def release(self, task_id: str) -> None:
+        """Takes back a claim: should this process die now, it was not of this task."""
         with self._redis.pipeline(transaction=True) as pipe:
-            pipe.unlink(upload_key(task_id))
-            pipe.zrem(OPEN_KEY, task_id)
-            pipe.hset(task_key(task_id), "finished_at", time.time())
-            pipe.expire(task_key(task_id), self._result_ttl_s)
+            pipe.hincrby(task_key(task_id), "deliveries", -1)
+            pipe.hdel(task_key(task_id), "holder")
             pipe.execute()
 
     def beat(self, name: str, **fields: Any) -> None:

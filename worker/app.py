@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from celery import Celery, signals, states
+from celery import Celery, signals
 
 from shared.broker import celery_app
 from shared.errors import CheckpointError
@@ -16,15 +16,13 @@ from shared.tracing import start_tracing
 from worker.events import ThreadSafeEvents
 from worker.metrics import WorkerMetrics
 from worker.predictor import Predictor
+from worker.results import SCHEME
 from worker.station import Station
 from worker.tasks import register
 
 logger = logging.getLogger(__name__)
 
 Handler = Callable[..., None]
-
-#: states in which Celery has stored something final
-_FINAL = {states.SUCCESS, states.FAILURE}
 
 
 def _on(signal: Any) -> Callable[[Handler], Handler]:
@@ -40,7 +38,11 @@ def _on(signal: Any) -> Callable[[Handler], Handler]:
 def create_app(settings: Settings) -> Celery:
     """An app whose station opens on `worker_init`: the threads pool never forks."""
     app = celery_app(settings, results=True)
-    app.conf.update(worker_pool="threads", worker_concurrency=settings.concurrency)
+    app.conf.update(
+        worker_pool="threads",
+        worker_concurrency=settings.concurrency,
+        result_backend=SCHEME + settings.redis_url,
+    )
     app.events_cls = ThreadSafeEvents
     stations: list[Station] = []
 
@@ -69,10 +71,10 @@ def create_app(settings: Settings) -> Celery:
     def on_heartbeat(sender: Any, **_: Any) -> None:
         stations[0].beat(sender.eventer.hostname)
 
-    @_on(signals.task_postrun)
-    def on_task_postrun(task_id: str, retval: Any, state: str, **_: Any) -> None:
-        if state in _FINAL:
-            stations[0].record(task_id, retval)
+    @_on(signals.task_success)  # sent when the result is stored; `task_postrun` is, if it is not
+    def on_task_success(result: Any, **_: Any) -> None:
+        if app.backend.came_first:
+            stations[0].record(result)
 
     @_on(signals.worker_shutdown)
     def on_worker_shutdown(sender: Any, **_: Any) -> None:

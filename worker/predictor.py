@@ -14,14 +14,14 @@ from shared.errors import (
     InternalError,
     PoisonImage,
     ServiceError,
-    TaskCancelled,
     TaskTimedOut,
     UploadLost,
 )
 from shared.model.heatmap import Heatmap
 from shared.model.inspector import Inspector, Verdict
-from shared.worklist import Worklist
+from shared.worklist import Claim, Worklist
 from worker.batcher import Batcher
+from worker.custody import Custody
 from worker.lineup import Lineup
 
 logger = logging.getLogger(__name__)
@@ -57,17 +57,24 @@ class Predictor:
         self._lineup = lineup
         self._batcher = batcher
         self._worklist = worklist
+        self._custody = Custody(worklist)
         self._max_deliveries = max_deliveries
 
-    def run(self, job: InspectJob) -> Outcome:
-        """Every failure of the image or the model is an outcome; only Redis errors are raised."""
+    def run(self, job: InspectJob) -> Outcome | None:
+        """Every failure of the image or the model is an outcome; only Redis errors are raised.
+
+        None when the task has ended already or is unknown, so that there is nothing to answer.
+        """
         inspector = self._lineup().answering(job)  # one model for the whole task
         watch = _Stopwatch()
         watch.timings_ms["queue"] = round(max(0.0, time.time() - job.accepted_at) * 1e3, 3)
         try:
-            image = self._fetch(job)
-            watch.lap("fetch")
-            verdict, heatmap = self._infer(inspector, image, job, watch)
+            with self._custody.taken(job) as claim:
+                if not claim.open:
+                    return None
+                image = self._image(job, claim)
+                watch.lap("fetch")
+                verdict, heatmap = self._infer(inspector, image, job, watch)
         except ServiceError as error:
             return _failed(inspector, job.id, job.sha256, error, watch.timings_ms)
         explanation = self._explained(job.id, heatmap) if heatmap else None
@@ -85,10 +92,7 @@ class Predictor:
         """Of a task that no model has seen."""
         return _failed(self._lineup().champion, task_id, "", error, {})
 
-    def _fetch(self, job: InspectJob) -> bytes:
-        claim = self._worklist.claim(job.id)
-        if claim.cancelled:
-            raise TaskCancelled
+    def _image(self, job: InspectJob, claim: Claim) -> bytes:
         if time.time() > job.deadline_at:
             raise TaskTimedOut
         if claim.deliveries > self._max_deliveries:

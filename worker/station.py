@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
+from functools import partial
 from typing import Any
 
 from redis import Redis
 from redis.exceptions import RedisError
 
+from shared.broker import celery_app, send
 from shared.contract import Outcome
-from shared.errors import BadMessage, InternalError
 from shared.rollout import RolloutStore
 from shared.settings import Settings
 from shared.worklist import Worklist
@@ -22,6 +23,7 @@ from worker.logbook import Logbook
 from worker.metrics import WorkerMetrics
 from worker.opener import Opener
 from worker.predictor import Predictor
+from worker.sweeper import Sweeper
 
 logger = logging.getLogger(__name__)
 
@@ -44,9 +46,7 @@ class Station:
         self.metrics = WorkerMetrics()
         self._deployer = Deployer(Opener(settings), RolloutStore(redis), changed=self._show_models)
         self._deployer.open_first()
-        self._worklist = Worklist(
-            redis, record_ttl_s=settings.record_ttl_s, result_ttl_s=settings.result_ttl_s
-        )
+        self._worklist = Worklist(redis, record_ttl_s=settings.record_ttl_s)
         self._batcher = Batcher(max_batch=settings.max_batch, observe=self.metrics.batched)
         self._batch_timeout_s = settings.batch_timeout_s
         self.predictor = Predictor(
@@ -61,25 +61,31 @@ class Station:
             backups=settings.inference_log_backups,
         )
         self._alerts = open_alerts(settings, self.metrics.mailed)
+        self._sweeper = Sweeper(
+            redis,
+            partial(send, celery_app(settings, results=False)),
+            self._tell,
+            resend_after_s=settings.resend_after_s,
+            result_ttl_s=settings.result_ttl_s,
+        )
         self._batcher.start()
         self._deployer.start()
+        self._sweeper.start()
         if self._alerts:
             self._alerts.start()
             self.metrics.alerts_waiting(self._alerts.waiting)
         if settings.metrics_port:
             self.metrics.serve(settings.host, settings.metrics_port)
 
-    def record(self, task_id: str, result: object) -> None:
-        """The result of a task is stored: tidy up, log, alert. `result` is what Celery stored."""
-        outcome = self._outcome(task_id, result)
+    def record(self, result: object) -> None:
+        """Logs and alerts, when the first answer of a task is stored; `result` is that answer."""
+        self._tell(Outcome.decode(result))
+
+    def _tell(self, outcome: Outcome) -> None:
         self._logbook.write(outcome)
         self.metrics.finished(outcome)
         if outcome.failure and self._alerts:
-            self._alerts.report(task_id, outcome.failure)
-        try:
-            self._worklist.finish(task_id)
-        except RedisError:  # the upload and the record expire by themselves
-            logger.warning("could not tidy up", extra={"task_id": task_id}, exc_info=True)
+            self._alerts.report(outcome.id, outcome.failure)
 
     def beat(self, name: str) -> None:
         """Says that this worker is ready; ends the process when the model is stuck."""
@@ -94,6 +100,7 @@ class Station:
     def close(self, name: str) -> None:
         """Answers what was taken up, writes what waits, says goodbye."""
         self._deployer.close()
+        self._sweeper.close()
         self._batcher.close()
         self._logbook.close()
         if self._alerts:
@@ -117,9 +124,3 @@ class Station:
             "rollout": standing.number,
             "behind": standing.behind,
         }
-
-    def _outcome(self, task_id: str, result: object) -> Outcome:
-        try:
-            return Outcome.decode(result)
-        except BadMessage:  # an exception that Celery stored
-            return self.predictor.failed(task_id, InternalError())

@@ -2,10 +2,11 @@
 
 | what happens                        | what becomes of the task                             |
 |-------------------------------------|------------------------------------------------------|
-| bad image, cancelled, too late      | a failed outcome, stored as the result; never retried |
+| bad image, or too late              | a failed outcome, stored as the result; never retried |
 | the model fails on this image       | a failed outcome, stored as the result; never retried |
-| Redis does not answer               | retried a few times with jitter, then FAILURE        |
-| the process dies                    | delivered again after the visibility timeout         |
+| it has an answer, or was cancelled  | ignored: nothing is decoded                          |
+| Redis does not answer               | retried a few times with jitter, then by the sweeper  |
+| the process dies                    | delivered again, by Celery or by the sweeper         |
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 from celery import Celery, Task
+from celery.exceptions import Ignore
 from redis.exceptions import RedisError
 
 from shared.contract import TASK_INSPECT, InspectJob
@@ -45,5 +47,8 @@ def register(app: Celery, predictor: Callable[[], Predictor]) -> None:
             return predictor().failed(task_id, error).encode()
         with processing(TASK_INSPECT, task_id, task.request.headers or {}):
             outcome = predictor().run(decoded)
-            trace_outcome(outcome)
+            if outcome:
+                trace_outcome(outcome)
+        if outcome is None:
+            raise Ignore
         return outcome.encode()

@@ -8,8 +8,7 @@ import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from api.results import ResultWaiter
-from api.service import InspectionService, concluded
-from shared.contract import Failure
+from api.service import InspectionService
 from shared.errors import (
     BrokerUnavailable,
     EmptyUpload,
@@ -19,13 +18,13 @@ from shared.errors import (
     UnsupportedImage,
 )
 from shared.intake import Intake
-from shared.records import OPEN_KEY, TaskRecord, result_key, task_key, upload_key
+from shared.records import OPEN_KEY, result_key, task_key, upload_key
 from tests.fakes_api import image_bytes, outcome
 
 
 @pytest.fixture
 def intake(redis):
-    return Intake(redis, record_ttl_s=600)
+    return Intake(redis, record_ttl_s=600, result_ttl_s=300)
 
 
 @pytest.fixture
@@ -93,7 +92,7 @@ async def test_inspect_gives_a_lost_publication(service, sender, worker):
 async def test_inspect_without_an_answer_leaves_the_task(service, redis):
     inspection = await service.inspect(image_bytes(), 0.01)
     assert inspection.result is None
-    assert (await service.task(inspection.task_id)).conclusion is None
+    assert (await service.task(inspection.task_id)).result is None
     assert await redis.exists(upload_key(inspection.task_id))
 
 
@@ -131,43 +130,33 @@ async def test_two_poll_one_task(service, worker):
     await asyncio.sleep(0.02)
     await worker.finish(outcome(job.id))
     for state in await asyncio.gather(*polls):
-        assert state.conclusion == outcome(job.id)
+        assert state.result == outcome(job.id)
 
 
 async def test_cancel(service, worker):
     with pytest.raises(TaskNotFound):
         await service.cancel("0" * 32)
     job = await service.submit(image_bytes())
-    state = await service.cancel(job.id)
-    assert isinstance(state.conclusion, Failure)
-    assert state.conclusion.code == "task_cancelled"
-    await worker.finish(outcome(job.id))
+    for _ in range(2):
+        record = await service.cancel(job.id)
+        assert record.failure and record.failure.code == "task_cancelled"
+    done = await service.submit(image_bytes())
+    await worker.finish(outcome(done.id))
     with pytest.raises(TaskNotCancellable):
-        await service.cancel(job.id)
+        await service.cancel(done.id)
 
 
-def test_what_a_record_alone_says():
-    now = time.time()
+async def test_cancelling_wakes_who_waits(service):
+    job = await service.submit(image_bytes())
+    wait = asyncio.create_task(service.wait_for(job.id, 30))
+    await asyncio.sleep(0.02)
+    await service.cancel(job.id)
+    assert (await wait).failure.code == "task_cancelled"
 
-    def record(**fields: object) -> TaskRecord:
-        values = {
-            "id": "a",
-            "accepted_at": now - 10,
-            "deadline_at": now + 10,
-            "started_at": None,
-            "finished_at": None,
-            "cancelled": False,
-            "result": None,
-        }
-        return TaskRecord(**{**values, **fields})
 
-    def code(task: TaskRecord) -> str | None:
-        conclusion = concluded(task, now=now)
-        return conclusion and conclusion.code
-
-    assert code(record()) is None
-    assert code(record(deadline_at=now - 4)) is None
-    assert code(record(deadline_at=now - 6)) == "task_timed_out"
-    assert code(record(cancelled=True)) == "task_cancelled"
-    finished = outcome("a")
-    assert concluded(record(result=finished, cancelled=True, deadline_at=0), now=now) == finished
+async def test_what_was_told_as_timed_out_stays_so(service, redis, worker):
+    job = await service.submit(image_bytes())
+    await redis.hset(task_key(job.id), "deadline_at", time.time() - 16)
+    assert (await service.task(job.id)).failure.code == "task_timed_out"
+    assert not await redis.set(result_key(job.id), "a late answer", nx=True)
+    assert not await redis.exists(upload_key(job.id))

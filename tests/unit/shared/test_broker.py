@@ -44,7 +44,7 @@ def test_the_api_does_not_wait_for_ever_for_a_redis_that_does_not_answer() -> No
     assert conf.broker_transport_options["socket_connect_timeout"]
 
 
-@pytest.mark.parametrize("module", ["", ".settings", ".contract", ".store", ".images", ".broker"])
+@pytest.mark.parametrize("module", ["", ".settings", ".contract", ".records", ".images", ".broker"])
 def test_the_light_modules_import_no_model_library(module: str, tmp_path: Path) -> None:
     # Given a fresh interpreter, when it imports the module, then no heavy library came with it
     code = (

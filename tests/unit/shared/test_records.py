@@ -12,16 +12,18 @@ from shared.contract import Failure, InspectJob, Outcome, Prediction, TaskStatus
 from shared.intake import Intake
 from shared.records import (
     OPEN_KEY,
+    SENT_KEY,
     WORKER_FORGOTTEN_S,
     WORKER_SILENT_S,
     WORKERS_KEY,
     Heartbeat,
+    final_meta,
     read_result,
     result_key,
     task_key,
     upload_key,
 )
-from shared.worklist import Worklist
+from shared.worklist import Worklist, store_answer
 
 JOB = InspectJob(id="one", sha256="00", size=3, accepted_at=1000.0, deadline_at=1300.0)
 OUTCOME = Outcome(
@@ -52,12 +54,12 @@ def redis(server: FakeServer) -> FakeRedis:
 
 @pytest.fixture
 def intake(server: FakeServer) -> Intake:
-    return Intake(FakeAsyncRedis(server=server), record_ttl_s=3900)
+    return Intake(FakeAsyncRedis(server=server), record_ttl_s=3900, result_ttl_s=3600)
 
 
 @pytest.fixture
 def worklist(redis: FakeRedis) -> Worklist:
-    return Worklist(redis, record_ttl_s=3900, result_ttl_s=3600)
+    return Worklist(redis, record_ttl_s=3900)
 
 
 async def test_an_accepted_task_is_known_and_queued(intake: Intake) -> None:
@@ -77,9 +79,12 @@ async def test_a_task_past_its_deadline_no_longer_counts(intake: Intake, redis: 
     assert await intake.open_tasks(now=1299.0) == 1
     assert await intake.open_tasks(now=1301.0) == 0
 
-    later = JOB.model_copy(update={"id": "two", "accepted_at": 1301.0, "deadline_at": 1601.0})
+
+async def test_open_ids_are_forgotten_with_their_records(intake: Intake, redis: FakeRedis) -> None:
+    await intake.accept(JOB, b"img")
+    later = JOB.model_copy(update={"id": "two", "accepted_at": 5500.0, "deadline_at": 5800.0})
     await intake.accept(later, b"img")
-    assert redis.zrange(OPEN_KEY, 0, -1) == [b"two"]
+    assert redis.zrange(OPEN_KEY, 0, -1) == redis.zrange(SENT_KEY, 0, -1) == [b"two"]
 
 
 async def test_whatever_is_stored_expires(intake: Intake, redis: FakeRedis) -> None:
@@ -90,7 +95,7 @@ async def test_whatever_is_stored_expires(intake: Intake, redis: FakeRedis) -> N
 
 async def test_an_unknown_id_has_no_record(intake: Intake, worklist: Worklist) -> None:
     assert await intake.record("never") is None
-    assert not worklist.claim("never").known
+    assert not worklist.claim(JOB.model_copy(update={"id": "never"})).open
     assert await intake.record("never") is None  # claiming does not make it known
 
 
@@ -109,19 +114,33 @@ async def test_a_claim_hands_out_the_image_and_starts_the_task(
     intake: Intake, worklist: Worklist
 ) -> None:
     await intake.accept(JOB, b"img")
-    claim = worklist.claim("one")
-    assert (claim.known, claim.cancelled, claim.deliveries, claim.image) == (True, False, 1, b"img")
+    claim = worklist.claim(JOB)
+    assert (claim.open, claim.deliveries, claim.image) == (True, 1, b"img")
     record = await intake.record("one")
     assert record is not None and record.status is TaskStatus.RUNNING
 
 
-async def test_deliveries_are_counted_and_the_image_stays(
+async def test_deliveries_are_counted_and_the_image_stays(intake: Intake, redis: FakeRedis) -> None:
+    await intake.accept(JOB, b"img")
+    claims = [Worklist(redis, record_ttl_s=9).claim(JOB) for _ in range(3)]
+    assert [claim.deliveries for claim in claims] == [1, 2, 3]
+    assert claims[-1].image == b"img"
+
+
+async def test_a_process_that_tries_again_has_not_died_of_the_image(
     intake: Intake, worklist: Worklist
 ) -> None:
     await intake.accept(JOB, b"img")
-    claims = [worklist.claim("one") for _ in range(3)]
-    assert [claim.deliveries for claim in claims] == [1, 2, 3]
-    assert claims[-1].image == b"img"
+    assert [worklist.claim(JOB).deliveries for _ in range(3)] == [1, 1, 1]
+
+
+async def test_what_is_released_is_not_counted(
+    intake: Intake, worklist: Worklist, redis: FakeRedis
+) -> None:
+    await intake.accept(JOB, b"img")
+    worklist.claim(JOB)
+    worklist.release("one")
+    assert Worklist(redis, record_ttl_s=9).claim(JOB).deliveries == 1
 
 
 async def test_an_expired_upload_is_seen_as_lost(
@@ -129,8 +148,8 @@ async def test_an_expired_upload_is_seen_as_lost(
 ) -> None:
     await intake.accept(JOB, b"img")
     redis.delete(upload_key("one"))
-    claim = worklist.claim("one")
-    assert claim.known and claim.image is None
+    claim = worklist.claim(JOB)
+    assert claim.open and claim.image is None
 
 
 @pytest.mark.parametrize(
@@ -145,10 +164,9 @@ async def test_a_finished_task_shows_its_outcome(
 ) -> None:
     # Given a task that a worker took up
     await intake.accept(JOB, b"img")
-    worklist.claim("one")
+    worklist.claim(JOB)
     # When its result is stored
-    redis.set(result_key("one"), _meta("SUCCESS", outcome.encode()))
-    worklist.finish("one")
+    assert store_answer(redis, "one", final_meta(outcome), ttl_s=3600)
     # Then the record shows it, and the upload is gone
     record = await intake.record("one")
     assert record is not None
@@ -158,31 +176,32 @@ async def test_a_finished_task_shows_its_outcome(
 
 
 async def test_a_finished_task_is_unknown_once_its_result_has_expired(
-    intake: Intake, worklist: Worklist
+    intake: Intake, redis: FakeRedis
 ) -> None:
     await intake.accept(JOB, b"img")
-    worklist.claim("one")
-    worklist.finish("one")
+    store_answer(redis, "one", final_meta(OUTCOME), ttl_s=3600)
+    redis.delete(result_key("one"))
     assert await intake.record("one") is None
 
 
-async def test_a_result_before_finish_already_counts(
-    intake: Intake, worklist: Worklist, redis: FakeRedis
-) -> None:
+async def test_the_first_answer_stays_and_alone_is_told(intake: Intake, redis: FakeRedis) -> None:
     await intake.accept(JOB, b"img")
-    worklist.claim("one")
-    redis.set(result_key("one"), _meta("SUCCESS", OUTCOME.encode()))
+    heard = redis.pubsub(ignore_subscribe_messages=True)
+    heard.subscribe(result_key("one"))
+    assert store_answer(redis, "one", final_meta(OUTCOME), ttl_s=3600)
+    assert not store_answer(redis, "one", final_meta(REFUSED), ttl_s=3600)
     record = await intake.record("one")
-    assert record is not None and record.status is TaskStatus.DONE
+    assert record is not None and record.result == OUTCOME
+    messages = [heard.get_message() for _ in range(4)]
+    assert len([message for message in messages if message]) == 1
 
 
 async def test_a_second_delivery_after_the_end_does_not_reopen_the_task(
     intake: Intake, worklist: Worklist, redis: FakeRedis
 ) -> None:
     await intake.accept(JOB, b"img")
-    redis.set(result_key("one"), _meta("SUCCESS", OUTCOME.encode()))
-    worklist.finish("one")
-    assert worklist.claim("one").image is None
+    store_answer(redis, "one", final_meta(OUTCOME), ttl_s=3600)
+    assert not worklist.claim(JOB).open
     record = await intake.record("one")
     assert record is not None and record.status is TaskStatus.DONE
 
@@ -193,44 +212,43 @@ async def test_a_waiting_task_can_be_cancelled(
     await intake.accept(JOB, b"img")
     assert await intake.cancel("one")
     record = await intake.record("one")
-    assert record is not None and record.status is TaskStatus.FAILED
-    assert worklist.claim("one").cancelled
+    assert record is not None and record.failure and record.failure.code == "task_cancelled"
+    assert not worklist.claim(JOB).open
+    assert await intake.open_tasks(now=1001.0) == 0
     assert redis.get(upload_key("one")) is None
 
 
-async def test_cancelling_twice_is_harmless(intake: Intake) -> None:
+async def test_what_is_cancelled_cannot_be_cancelled_again(intake: Intake) -> None:
     await intake.accept(JOB, b"img")
     assert await intake.cancel("one")
-    assert await intake.cancel("one")
+    assert not await intake.cancel("one")
+
+
+async def test_giving_up_is_an_answer_that_stays(intake: Intake, redis: FakeRedis) -> None:
+    await intake.accept(JOB, b"img")
+    assert await intake.give_up("one")
+    assert not store_answer(redis, "one", final_meta(OUTCOME), ttl_s=9)
+    record = await intake.record("one")
+    assert record is not None and record.failure and record.failure.code == "task_timed_out"
 
 
 async def test_a_started_task_cannot_be_cancelled(intake: Intake, worklist: Worklist) -> None:
     await intake.accept(JOB, b"img")
-    worklist.claim("one")
+    worklist.claim(JOB)
     assert not await intake.cancel("one")
-    claim = worklist.claim("one")
-    assert not claim.cancelled and claim.image == b"img"
+    claim = worklist.claim(JOB)
+    assert claim.open and claim.image == b"img"
 
 
-async def test_a_finished_task_cannot_be_cancelled(intake: Intake, worklist: Worklist) -> None:
+async def test_a_finished_task_cannot_be_cancelled(intake: Intake, redis: FakeRedis) -> None:
     await intake.accept(JOB, b"img")
-    worklist.finish("one")
+    store_answer(redis, "one", final_meta(OUTCOME), ttl_s=9)
     assert not await intake.cancel("one")
 
 
 async def test_an_unknown_task_cannot_be_cancelled(intake: Intake, redis: FakeRedis) -> None:
     assert not await intake.cancel("never")
     assert redis.keys() == []
-
-
-async def test_a_late_second_cancel_does_not_revive_a_cancelled_task(
-    intake: Intake, worklist: Worklist
-) -> None:
-    await intake.accept(JOB, b"img")
-    assert await intake.cancel("one")
-    worklist.claim("one")
-    await intake.cancel("one")
-    assert worklist.claim("one").cancelled
 
 
 async def test_a_worker_that_claims_during_a_cancel_wins(
@@ -244,17 +262,17 @@ async def test_a_worker_that_claims_during_a_cancel_wins(
 
             async def hmget(*names: str) -> Any:
                 found = await look(*names)
-                worklist.claim("one")
+                worklist.claim(JOB)
                 return found
 
             pipe.hmget = hmget
             return pipe
 
-    await Intake(FakeAsyncRedis(server=server), record_ttl_s=9).accept(JOB, b"img")
+    await Intake(FakeAsyncRedis(server=server), record_ttl_s=9, result_ttl_s=5).accept(JOB, b"img")
     # When it cancels, then the worker keeps its task
-    assert not await Intake(Raced(server=server), record_ttl_s=9).cancel("one")
-    claim = worklist.claim("one")
-    assert not claim.cancelled and claim.image == b"img"
+    assert not await Intake(Raced(server=server), record_ttl_s=9, result_ttl_s=5).cancel("one")
+    claim = worklist.claim(JOB)
+    assert claim.open and claim.image == b"img"
 
 
 @pytest.mark.parametrize("status", ["PENDING", "STARTED", "RETRY", "RECEIVED", None, 7, []])

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from shared.contract import InspectJob, TaskStatus
+from shared.contract import InspectJob, Outcome, TaskStatus
 from shared.model.decode import Pixels
 from shared.model.evidence import Trace
 from shared.model.heatmap import Heatmap
@@ -72,7 +72,7 @@ def inspector() -> Inspector:
 def predictor(inspector: Any, redis: Any) -> Iterator[Predictor]:
     batcher = Batcher(max_batch=2)
     batcher.start()
-    worklist = Worklist(redis, record_ttl_s=60, result_ttl_s=60)
+    worklist = Worklist(redis, record_ttl_s=60)
     yield Predictor(lambda: Lineup(inspector), batcher, worklist, max_deliveries=2)
     batcher.close()
 
@@ -81,6 +81,12 @@ def png() -> bytes:
     buffer = io.BytesIO()
     Image.new("RGB", (4, 4)).save(buffer, "PNG")
     return buffer.getvalue()
+
+
+def judged(predictor: Predictor, job: InspectJob) -> Outcome:
+    outcome = predictor.run(job)
+    assert outcome
+    return outcome
 
 
 def accepted(redis: Any, *, image: bytes | None = None, late: bool = False) -> InspectJob:
@@ -93,7 +99,7 @@ def accepted(redis: Any, *, image: bytes | None = None, late: bool = False) -> I
 
 
 def test_a_photo_becomes_a_prediction_with_timings(predictor: Predictor, redis: Any) -> None:
-    outcome = predictor.run(accepted(redis, image=png()))
+    outcome = judged(predictor, accepted(redis, image=png()))
 
     assert outcome.status == TaskStatus.DONE
     assert outcome.prediction and outcome.prediction.pred == "scratches"
@@ -121,7 +127,7 @@ def test_where_the_evidence_lies_is_kept_when_it_was_asked_for(
 def test_the_same_job_twice_gives_the_same_answer(predictor: Predictor, redis: Any) -> None:
     job = accepted(redis, image=png())
 
-    assert predictor.run(job).prediction == predictor.run(job).prediction
+    assert judged(predictor, job).prediction == judged(predictor, job).prediction
 
 
 def fail_preprocess(inspector: Inspector) -> None:
@@ -145,29 +151,34 @@ def test_a_broken_step_is_a_recorded_failure(
 ) -> None:
     breakage(inspector)
 
-    outcome = predictor.run(accepted(redis, image=png()))
+    outcome = judged(predictor, accepted(redis, image=png()))
 
     assert outcome.failure and outcome.failure.code == code
     assert "bug" not in outcome.failure.message and "memory" not in outcome.failure.message
 
 
 def test_an_upload_that_expired_is_a_recorded_failure(predictor: Predictor, redis: Any) -> None:
-    outcome = predictor.run(accepted(redis))
+    outcome = judged(predictor, accepted(redis))
 
     assert outcome.failure and outcome.failure.code == "upload_lost"
 
 
-def test_a_cancelled_task_is_not_decoded(predictor: Predictor, redis: Any) -> None:
+def test_an_ended_or_cancelled_task_is_not_decoded(predictor: Predictor, redis: Any) -> None:
     job = accepted(redis, image=b"never looked at")
-    redis.hset(task_key(ID), "cancelled", 1)
+    redis.hset(task_key(ID), "finished_at", 1)
 
-    outcome = predictor.run(job)
+    assert predictor.run(job) is None
 
-    assert outcome.failure and outcome.failure.code == "task_cancelled"
+
+def test_a_task_that_was_withdrawn_is_not_decoded(predictor: Predictor, redis: Any) -> None:
+    job = accepted(redis, image=b"never looked at")
+    redis.delete(task_key(ID))
+
+    assert predictor.run(job) is None
 
 
 def test_a_late_task_is_not_decoded(predictor: Predictor, redis: Any) -> None:
-    outcome = predictor.run(accepted(redis, image=b"never looked at", late=True))
+    outcome = judged(predictor, accepted(redis, image=b"never looked at", late=True))
 
     assert outcome.failure and outcome.failure.code == "task_timed_out"
 
@@ -176,6 +187,6 @@ def test_an_image_that_killed_its_workers_is_given_up(predictor: Predictor, redi
     job = accepted(redis, image=png())
     redis.hset(task_key(ID), "deliveries", 2)
 
-    outcome = predictor.run(job)
+    outcome = judged(predictor, job)
 
     assert outcome.failure and outcome.failure.code == "poison_image"
