@@ -92,6 +92,24 @@ def import_(
 
 
 @app.command()
+def limits(
+    clean: Annotated[Path, typer.Option(help="Folder of photos without scratches.")],
+    ckpt: Annotated[
+        str | None, typer.Option(help="Checkpoint: its folder or its name [default: SCRATCH_CKPT].")
+    ] = None,
+    trials: Annotated[int, typer.Option(min=1, help="Scratches of each width and contrast.")] = 120,
+    json: Annotated[bool, typer.Option("--json", help="All of it as one JSON object.")] = False,
+) -> None:
+    """Say how thin a scratch is still found, by drawing scratches on your own clean photos."""
+    from cli.training import limits as run
+
+    folder = _settings().ckpt if ckpt is None else Path(ckpt)
+    if not folder.exists() and (Path("ckpts") / folder).is_dir():
+        folder = Path("ckpts") / folder
+    raise typer.Exit(run(folder, clean, trials=trials, as_json=json))
+
+
+@app.command()
 def serve() -> None:
     """Run everything on this machine: Redis, worker, api and Flower, until Ctrl-C."""
     from cli.serve import serve as run
