@@ -8,7 +8,7 @@ SERVE := $(VENV)/.serve
 DEV := $(VENV)/.dev
 
 .DEFAULT_GOAL := help
-.PHONY: help serve demo test lint format ckpt lock clean
+.PHONY: help serve demo test fuzz lint format ckpt lock clean
 
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,6 +21,9 @@ demo: $(SERVE) ## send sample photos to the running service
 
 test: $(DEV) ## set up and run the whole test suite
 	$(BIN)/pytest
+
+fuzz: $(DEV) ## look for files that no decoder should see, until stopped or 100000 of a kind
+	$(BIN)/pytest tests/fuzz --hypothesis-profile=fuzz --timeout=0
 
 lint: $(DEV) ## style, types and import rules
 	$(BIN)/ruff check

@@ -14,6 +14,7 @@ from PIL import Image, UnidentifiedImageError
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
+from shared.avif import frame_sizes
 from shared.errors import CorruptImage, ImageTooLarge, UnsupportedImage
 
 #: Pillow's names of the formats we read, on every side; its JPEG opens MPO, which has no entry
@@ -22,8 +23,10 @@ FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "BMP", "GIF", "TIFF")
 FORMATS_TEXT = "JPEG, PNG, WebP, AVIF, BMP, GIF or TIFF"
 _SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".avif", ".bmp", ".gif", ".tif", ".tiff"}
 
-#: an ordinary progressive JPEG has about ten; each may cost a pass over the whole image
+#: an ordinary progressive JPEG has about ten scans; each may cost a pass over the whole image
 _MAX_SCANS = 100
+#: of an image as large as the limit; a smaller one may have more
+_SCANS_AT_LIMIT = 20
 #: a marker that starts a segment with a length; not stuffing, fill bytes, TEM or a restart
 _MARKER = re.compile(rb"\xff+[^\x00\x01\xd0-\xd7\xff]")
 _SOS, _EOI = 0xDA, 0xD9
@@ -45,7 +48,9 @@ def check_header(data: bytes, *, max_pixels: int, max_side: int) -> None:
     """Raises UnsupportedImage, CorruptImage or ImageTooLarge; decodes no pixel."""
     if _is_webp(data):
         check_size(*_webp_size(data), max_pixels=max_pixels, max_side=max_side)
-    elif not _is_avif(data):
+    elif _is_avif(data):
+        _check_frames(data, max_pixels=max_pixels, max_side=max_side)
+    else:
         with open_image(data, formats=_HEADER_IN_PYTHON) as image:
             _check_stored(image, data, max_pixels=max_pixels, max_side=max_side)
 
@@ -54,6 +59,8 @@ def open_checked(data: bytes, *, max_pixels: int, max_side: int) -> Image.Image:
     """For decoding: the header within the limits. Raises as `check_header`."""
     if _is_webp(data):  # before its decoder opens, and takes memory for the canvas
         check_size(*_webp_size(data), max_pixels=max_pixels, max_side=max_side)
+    elif _is_avif(data):
+        _check_frames(data, max_pixels=max_pixels, max_side=max_side)
     image = open_image(data)
     _check_stored(image, data, max_pixels=max_pixels, max_side=max_side)
     return image
@@ -87,21 +94,34 @@ def _check_stored(image: Image.Image, data: bytes, *, max_pixels: int, max_side:
             raise CorruptImage("The image header is damaged.")
         check_size(*tile, max_pixels=max_pixels, max_side=max_side)
     elif isinstance(image, JpegImageFile):
-        _check_scans(data)
+        passes = _SCANS_AT_LIMIT * max_pixels // (image.width * image.height)
+        _check_scans(data, most=min(_MAX_SCANS, passes))
 
 
-def _check_scans(data: bytes) -> None:
+def _check_frames(data: bytes, *, max_pixels: int, max_side: int) -> None:
+    """Raises CorruptImage or ImageTooLarge for what an AVIF would make its decoder allocate."""
+    try:
+        sizes = frame_sizes(data)
+    except (ValueError, KeyError, IndexError) as error:
+        raise CorruptImage("The image header is damaged.") from error
+    if not sizes:
+        raise CorruptImage("The AVIF holds no image.")
+    for size in sizes:
+        check_size(*size, max_pixels=max_pixels, max_side=max_side)
+
+
+def _check_scans(data: bytes, *, most: int) -> None:
     """Raises CorruptImage for a JPEG of many scans, each of which costs a pass over the image."""
-    if data.count(b"\xff\xda") <= _MAX_SCANS:  # nearly always, and much faster than to walk
+    if data.count(b"\xff\xda") <= most:  # nearly always, and much faster than to walk
         return
     scans, position = 0, 2
-    while scans <= _MAX_SCANS:
+    while scans <= most:
         marker = _MARKER.search(data, position)
         if marker is None or data[marker.end() - 1] == _EOI:
             return
         scans += data[marker.end() - 1] == _SOS
         position = marker.end() + int.from_bytes(data[marker.end() : marker.end() + 2])
-    raise CorruptImage(f"The JPEG has more than {_MAX_SCANS} scans.")
+    raise CorruptImage(f"The JPEG has more than {most} scans.")
 
 
 def check_size(width: int, height: int, *, max_pixels: int, max_side: int) -> None:
@@ -113,6 +133,17 @@ def check_size(width: int, height: int, *, max_pixels: int, max_side: int) -> No
             f"The image is {width}x{height} pixels; the limits are {max_pixels} pixels "
             f"and {max_side} on a side."
         )
+
+
+def pixels_at_once(data: bytes, *, max_pixels: int) -> int:
+    """What a decoder allocates as soon as it opens the file; 0 for those that only read a header.
+
+    An AVIF may be scaled up or down after it is decoded: it counts as the largest that is allowed.
+    """
+    if _is_webp(data):
+        width, height = _webp_size(data)
+        return min(width * height, max_pixels)
+    return max_pixels if _is_avif(data) else 0
 
 
 def _is_webp(data: bytes) -> bool:

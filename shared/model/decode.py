@@ -6,6 +6,10 @@ applied, and of an animation the first frame counts.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Condition, Lock
+
 import cv2
 import numpy as np
 import simplejpeg
@@ -13,11 +17,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from shared.errors import CorruptImage, UnsupportedPixels
-from shared.images import open_checked
+from shared.images import open_checked, pixels_at_once
 
 Pixels = NDArray[np.uint8]
 
 _EXIF_ORIENTATION = 0x0112
+#: a JPEG that is decoded at a fraction of its size takes this part of the memory
+_JPEG_SHARE = 8
 #: turns the stored pixels upright, by EXIF orientation 2..8
 _UPRIGHT = {
     2: lambda a: a[:, ::-1],
@@ -36,13 +42,51 @@ def decode(data: bytes, *, min_side: int, max_pixels: int, max_side: int) -> Pix
     A large JPEG is decoded at a fraction of its size, at least `min_side` on both sides.
     Raises UnsupportedImage, ImageTooLarge, CorruptImage or UnsupportedPixels.
     """
-    with open_checked(data, max_pixels=max_pixels, max_side=max_side) as image:
+    limits = {"max_pixels": max_pixels, "max_side": max_side}
+    if at_once := pixels_at_once(data, max_pixels=max_pixels):
+        with _room.take(at_once, of=max_pixels), open_checked(data, **limits) as image:
+            return _decode_all(image)
+    with open_checked(data, **limits) as image:
+        stored = image.width * image.height
         if image.format in ("JPEG", "MPO") and image.mode in ("RGB", "L"):
-            pixels = _decode_jpeg(data, min_side)
+            with _room.take(stored // _JPEG_SHARE, of=max_pixels):
+                pixels = _decode_jpeg(data, min_side)
             if pixels is not None:
                 return _upright(pixels, _orientation(image))
-        pixels = np.asarray(_to_rgb(_load(image)))
-        return _upright(pixels, _orientation(image))  # once loaded: a TIFF has then been turned
+        with _room.take(stored, of=max_pixels):
+            return _decode_all(image)
+
+
+class _Room:
+    """Bounds the pixels that are decoded at once: one costs up to 30 bytes until it is done.
+
+    Who comes first goes first, so that a large image gets its turn.
+    """
+
+    def __init__(self) -> None:
+        self._turn = Lock()
+        self._changed = Condition()
+        self._taken = 0
+
+    @contextmanager
+    def take(self, pixels: int, *, of: int) -> Iterator[None]:
+        with self._turn, self._changed:
+            self._changed.wait_for(lambda: self._taken + pixels <= of)
+            self._taken += pixels
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._taken -= pixels
+                self._changed.notify_all()
+
+
+_room = _Room()
+
+
+def _decode_all(image: Image.Image) -> Pixels:
+    pixels = np.asarray(_to_rgb(_load(image)))
+    return _upright(pixels, _orientation(image))  # once loaded: a TIFF has then been turned
 
 
 def _decode_jpeg(data: bytes, min_side: int) -> Pixels | None:
@@ -82,6 +126,8 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode == "F":
         raise UnsupportedPixels("Images of floating-point pixels have no defined range here.")
     try:
+        if image.mode == "La":  # premultiplied grey, which Pillow turns into nothing but LA
+            image = image.convert("LA")
         if image.has_transparency_data:
             image = image.convert("RGBA")
             white = Image.new("RGBA", image.size, "white")

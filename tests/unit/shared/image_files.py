@@ -90,8 +90,16 @@ def avif(width: int, height: int) -> bytes:
     return bytes(data)
 
 
-def many_scans(scans: int) -> bytes:
-    data = encode(scene(), "JPEG", progressive=True)
+def lying_avif(width: int, height: int, says: tuple[int, int] = (64, 64)) -> bytes:
+    """A frame of that size, in a container that claims another."""
+    data = bytearray(encode(Image.new("RGB", (width, height)), "AVIF", speed=10))
+    at = data.index(b"ispe") + 8
+    data[at : at + 8] = struct.pack(">II", *says)
+    return bytes(data)
+
+
+def many_scans(scans: int, size: tuple[int, int] = (96, 64)) -> bytes:
+    data = encode(scene(*size), "JPEG", progressive=True)
     last = data[data.rindex(b"\xff\xda") : -2]
     return data[:-2] + last * scans + data[-2:]
 

@@ -67,6 +67,13 @@ def test_a_jpeg_of_many_scans_is_refused() -> None:
         check_header(files.many_scans(200), **LIMITS)
 
 
+def test_a_large_jpeg_may_have_fewer_scans_than_a_small_one() -> None:
+    data = files.many_scans(30, (400, 250))
+    check_header(data, max_pixels=1_000_000, max_side=1000)
+    with pytest.raises(CorruptImage, match="20 scans"):
+        check_header(data, max_pixels=100_000, max_side=1000)
+
+
 def test_a_video_after_the_jpeg_has_no_scans() -> None:
     check_header(files.encode(files.scene(), "JPEG") + b"\xff\xda\0\x02" * 500, **LIMITS)
 

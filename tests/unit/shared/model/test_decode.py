@@ -7,8 +7,11 @@ import io
 import random
 import resource
 import struct
+import time
 import warnings
 import zlib
+from concurrent.futures import ThreadPoolExecutor
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -18,7 +21,7 @@ from PIL import Image, ImageOps
 from shared.errors import CorruptImage, ImageError, ImageTooLarge, UnsupportedImage
 from shared.errors import UnsupportedPixels as Unsupported
 from shared.images import FORMATS, check_header
-from shared.model.decode import Pixels, decode
+from shared.model.decode import Pixels, _Room, decode
 from tests.unit.shared import image_files as files
 from tests.unit.shared.image_files import encode, scene
 
@@ -130,6 +133,14 @@ def test_one_bit_is_black_and_white(form: str) -> None:
     found = _decode(encode(Image.fromarray(dark), form))
     assert np.array_equal(found[:, :, 1] > 0, dark)
     assert set(np.unique(found)) == {0, 255}
+
+
+def test_premultiplied_grey_lies_on_white_like_any_other() -> None:
+    straight = encode(Image.new("LA", (4, 4), (0, 128)), "TIFF")
+    extra_samples = struct.pack("<HHI", 338, 3, 1)
+    premultiplied = straight.replace(extra_samples + b"\x02", extra_samples + b"\x01")
+    assert premultiplied != straight
+    assert (_decode(premultiplied) == 127).all()
 
 
 def test_grey_has_three_equal_channels() -> None:
@@ -347,3 +358,30 @@ def test_damage_of_any_kind_is_an_image_error(number: int) -> None:
                 warnings.simplefilter("ignore")  # Pillow's, about the damage
                 with contextlib.suppress(ImageError):
                     read(mutant)
+
+
+def test_large_images_wait_for_each_other_and_small_ones_do_not() -> None:
+    room, inside, most = _Room(), 0, 0
+    lock = Lock()
+
+    def visit(pixels: int) -> None:
+        nonlocal inside, most
+        with room.take(pixels, of=100):
+            with lock:
+                inside += pixels
+                most = max(most, inside)
+            time.sleep(0.001)
+            with lock:
+                inside -= pixels
+
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(visit, [60, 100, 5, 40, 1, 0, 100, 30] * 20))
+    assert (inside, most) == (0, 100)
+
+
+def test_room_is_given_back_when_decoding_fails() -> None:
+    room = _Room()
+    with pytest.raises(CorruptImage), room.take(100, of=100):
+        raise CorruptImage
+    with room.take(100, of=100):
+        pass
