@@ -17,7 +17,7 @@ from api.headers import Guarded
 from api.identity import Gate, Identified
 from api.metrics import Measured, Metrics
 from api.results import SWEEP_S, ResultWaiter
-from api.routes import docs, health, predict, tasks
+from api.routes import docs, health, page, predict, tasks
 from api.sender import CelerySender, Sender
 from api.service import InspectionService
 from shared.broker import celery_app
@@ -75,7 +75,7 @@ def create_app(
             dependencies=[Identified],
             responses=errors.problem_responses(401),
         )
-    for module in (health, docs):
+    for module in (health, docs, page):
         app.include_router(module.router)
     errors.install(app)
     return app

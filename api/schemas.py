@@ -148,6 +148,15 @@ class ReadyWorker(BaseModel):
     behind: str | None = None
 
 
+class ServiceState(BaseModel):
+    #: with a loaded model; none is no error here
+    workers: list[ReadyWorker]
+    #: accepted and unfinished
+    open_tasks: int
+    queue_limit: int
+    flower_port: int
+
+
 class Ready(BaseModel):
     model_config = _example(
         {

@@ -21,7 +21,7 @@ async def read_task(task_id: TaskId, wait: TaskWait, service: Service) -> TaskVi
 @router.get(
     "/{task_id}/heatmap.png",
     response_class=Response,
-    responses={200: {"content": {"image/png": {}}}, **problem_responses(404, 503)},
+    responses={200: {"content": {"image/png": {}}}, **problem_responses(404, 422, 503)},
 )
 async def read_heatmap(task_id: TaskId, service: Service) -> Response:
     """Where the evidence for a scratch lies: transparent elsewhere, to be stretched over the photo.

@@ -1,0 +1,35 @@
+// One card a photo. An item: {file, name, order, state, share, view, error, preview, heat, card}.
+
+import { draw } from "./photos.js";
+import { detail, verdict } from "./words.js";
+
+const template = document.getElementById("card");
+
+/** `open(item)` shows it large, `again(item)` sends it once more. */
+export function makeCard(item, { open, again }) {
+  const card = template.content.firstElementChild.cloneNode(true);
+  card.querySelector(".name").textContent = item.name;
+  card.querySelector(".name").title = item.name;
+  card.querySelector(".open").addEventListener("click", () => open(item));
+  card.querySelector(".again").addEventListener("click", () => again(item));
+  item.card = card;
+  show(item);
+  return card;
+}
+
+/** Brings a card up to date with its item. */
+export function show(item) {
+  const { card } = item;
+  card.dataset.state = item.state;
+  card.dataset.verdict = item.view?.result.pred ?? "";
+  card.querySelector(".verdict").textContent = verdict(item);
+  card.querySelector(".detail").textContent = detail(item);
+  card.querySelector(".open").setAttribute("aria-label", `Open ${item.name}: ${verdict(item)} ${detail(item)}`);
+  card.querySelector(".again").hidden = item.state !== "failed" || item.final;
+  const share = item.view ? item.view.result.prob_scratches : item.state === "failed" ? 0 : item.share;
+  card.querySelector(".meter span").style.width = `${share * 100}%`;
+}
+
+export function showPhoto(item) {
+  draw(item.card.querySelector(".frame"), item, item.preview?.url);
+}
