@@ -8,7 +8,7 @@ SERVE := $(VENV)/.serve
 DEV := $(VENV)/.dev
 
 .DEFAULT_GOAL := help
-.PHONY: help serve demo test fuzz lint format ckpt lock clean
+.PHONY: help serve demo test fuzz lint format ckpt lock clean images-check promtool deploy
 
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,6 +30,9 @@ lint: $(DEV) ## style, types and import rules
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/zizmor --offline --quiet .github
 
 format: $(DEV) ## rewrite the code in our style
 	$(BIN)/ruff check --fix
@@ -37,6 +40,16 @@ format: $(DEV) ## rewrite the code in our style
 
 ckpt: $(DEV) ## make the bundled checkpoint again from params.yaml
 	$(BIN)/python -m training.build
+
+images-check: $(SERVE) ## build both images without Docker and run them (root on Debian)
+	PYTHON=$(BIN)/python deploy/images-check.sh
+
+promtool: ## check alert rules with Debian's prometheus
+	promtool check config deploy/prometheus/prometheus.yml
+	promtool test rules deploy/prometheus/alerts_test.yml
+
+deploy: ## call the deploy hooks in RENDER_DEPLOY_HOOKS, one URL a line
+	@deploy/render-hooks.sh
 
 lock: ## resolve requirements.lock anew from pyproject.toml
 	rm -rf $(VENV) && $(PYTHON) -m venv $(VENV)

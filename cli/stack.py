@@ -27,7 +27,6 @@ class Program:
 def programs(settings: Settings, redis_config: Path | None) -> list[Program]:
     """What runs; Redis only when it is ours."""
     python = sys.executable
-    web = f"--host {settings.host} --port {settings.port} --no-access-log --log-level warning"
     found = [
         Program(
             "worker",
@@ -35,7 +34,7 @@ def programs(settings: Settings, redis_config: Path | None) -> list[Program]:
             " --without-mingle --without-gossip",
             20,
         ),
-        Program("api", f'"{python}" -m uvicorn api.main:create_app --factory {web}', 30),
+        Program("api", f'"{python}" -m api', 30),
         Program(
             "flower",
             f'"{python}" -m celery --app shared.monitor flower --address={settings.flower_host} '
