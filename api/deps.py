@@ -5,6 +5,7 @@ All are coroutines: FastAPI runs plain functions in a thread, a hop for each dep
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import AsyncIterator
 from typing import Annotated, cast
@@ -14,7 +15,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.datastructures import UploadFile
 
 from api.metrics import Metrics
-from api.service import InspectionService
+from api.service import InspectionService, Options
 from api.uploads import files_of, read_many, read_one
 from api.waits import Wait, wait_of_prefer, wait_of_query
 from shared.errors import TaskNotFound
@@ -114,8 +115,26 @@ async def _images(
         await form.close()
 
 
-Explain = Annotated[
-    bool, Query(description="Also keep where the evidence lies: `/tasks/{id}/heatmap.png`")
-]
+async def _options(
+    request: Request,
+    explain: Annotated[
+        bool, Query(description="Also keep where the evidence lies: `/tasks/{id}/heatmap.png`")
+    ] = False,
+    idempotency_key: Annotated[
+        str | None,
+        Header(
+            min_length=1,
+            max_length=255,
+            description="A text of the client's own; sent again with the same image, it is answered"
+            " with the same task",
+        ),
+    ] = None,
+) -> Options:
+    client = getattr(request.state, "key_name", None) or ""
+    once = idempotency_key and hashlib.sha256(f"{client}\0{idempotency_key}".encode()).hexdigest()
+    return Options(explain=explain, once=once)
+
+
+UploadOptions = Annotated[Options, Depends(_options)]
 Image = Annotated[bytes, Depends(_image)]
 Images = Annotated[list[UploadFile], Depends(_images)]

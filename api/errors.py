@@ -24,6 +24,7 @@ logger = logging.getLogger(__name__)
 STATUS: dict[type[e.ServiceError], HTTPStatus] = {
     e.UploadError: HTTPStatus.BAD_REQUEST,
     e.UploadTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    e.KeyReused: HTTPStatus.UNPROCESSABLE_ENTITY,
     e.ImageError: HTTPStatus.UNPROCESSABLE_ENTITY,
     e.UnsupportedImage: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     e.TaskNotFound: HTTPStatus.NOT_FOUND,

@@ -9,7 +9,7 @@ import math
 import time
 import uuid
 from collections.abc import Awaitable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from redis.exceptions import RedisError
@@ -22,6 +22,7 @@ from shared.errors import (
     BrokerUnavailable,
     EmptyUpload,
     HeatmapNotFound,
+    KeyReused,
     Overloaded,
     TaskCancelled,
     TaskNotCancellable,
@@ -48,6 +49,23 @@ class Inspection:
 
     task_id: str
     result: Result | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """How an upload is to be treated."""
+
+    #: also keep where the evidence lies
+    explain: bool = False
+    #: of client and idempotency key: an upload that was accepted under it is not accepted again
+    once: str | None = None
+
+    def of_part(self, index: int) -> Options:
+        """Those of one file in a request with many."""
+        return replace(self, once=f"{self.once}:{index}") if self.once else self
+
+
+_PLAIN = Options()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,21 +103,24 @@ class InspectionService:
         if await self._intake.open_tasks(now=time.time()) >= self._settings.queue_limit:
             raise Overloaded
 
-    async def submit(self, image: bytes, *, explain: bool = False) -> InspectJob:
-        """Queues an image. Raises EmptyUpload, ImageError or Unavailable."""
-        job = await self._job(image, explain=explain)
-        await self._queue(job, image)
-        return job
+    async def submit(self, image: bytes, options: Options = _PLAIN) -> str:
+        """Queues an image; the task's id.
 
-    async def inspect(self, image: bytes, wait_s: float, *, explain: bool = False) -> Inspection:
-        """Queues an image and waits for its result."""
+        Raises EmptyUpload, KeyReused, ImageError or Unavailable.
+        """
+        return await self._queue(await self._job(image, options), image, options)
+
+    async def inspect(self, image: bytes, wait_s: float, options: Options = _PLAIN) -> Inspection:
+        """Queues an image and waits for its result. Raises as `submit`."""
         if not wait_s:
-            job = await self.submit(image, explain=explain)
-            return Inspection(task_id=job.id, result=None)
-        job = await self._job(image, explain=explain)
+            return Inspection(task_id=await self.submit(image, options), result=None)
+        job = await self._job(image, options)
         with self._results.subscribed(job.id) as subscription:
-            await self._queue(job, image, subscription)
-            return Inspection(task_id=job.id, result=await subscription.result(wait_s))
+            task_id = await self._queue(job, image, options, subscription)
+            if task_id == job.id:
+                return Inspection(task_id=task_id, result=await subscription.result(wait_s))
+        earlier = await self.wait_for(task_id, wait_s)
+        return Inspection(task_id=task_id, result=earlier.result)
 
     async def task(self, task_id: str) -> TaskRecord:
         """Raises TaskNotFound."""
@@ -170,7 +191,7 @@ class InspectionService:
             ready_workers=len(workers),
         )
 
-    async def _job(self, image: bytes, *, explain: bool) -> InspectJob:
+    async def _job(self, image: bytes, options: Options) -> InspectJob:
         """Looks at the image in a thread: a large hash must not hold up other requests."""
         await self.admit()
         sha256 = await asyncio.to_thread(self._examine, image)
@@ -181,7 +202,7 @@ class InspectionService:
             size=len(image),
             accepted_at=now,
             deadline_at=now + self._settings.task_deadline_s,
-            explain=explain,
+            explain=options.explain,
             sent_at=now,
         )
 
@@ -196,14 +217,26 @@ class InspectionService:
         return hashlib.sha256(image).hexdigest()
 
     async def _queue(
-        self, job: InspectJob, image: bytes, subscription: Subscription | None = None
-    ) -> None:
-        """Accepts and sends, or neither. Redis confirms the subscription while it stores."""
+        self,
+        job: InspectJob,
+        image: bytes,
+        options: Options,
+        subscription: Subscription | None = None,
+    ) -> str:
+        """Accepts and sends, or neither. Redis confirms the subscription while it stores.
+
+        The task's id: the job's, or that of the earlier upload which this one repeats.
+        """
         try:
-            await self._intake.accept(job, image)
+            earlier = await self._intake.accept(job, image, once=options.once)
+            if earlier:
+                if earlier.sha256 != job.sha256:
+                    raise KeyReused
+                return earlier.task_id
             if subscription:
                 await subscription.confirmed()
             await self._sender.send(job)
+            return job.id
         except (RedisError, OSError, BrokerUnavailable) as error:
             with contextlib.suppress(RedisError, OSError):
                 await self._intake.withdraw(job.id)

@@ -2,7 +2,7 @@
 
 ServiceError
 ├── UploadError: the request could not be read
-│   ├── BrokenUpload · EmptyUpload · UploadTooLarge
+│   ├── BrokenUpload · EmptyUpload · UploadTooLarge · KeyReused
 ├── ImageError: the bytes are not an image we can judge; final, never retried
 │   ├── UnsupportedImage · ImageTooLarge · CorruptImage · UnsupportedPixels
 ├── TaskError: the task cannot be found or finished
@@ -55,6 +55,12 @@ class UploadTooLarge(UploadError):
     """The upload is larger than this service accepts."""
 
     code = "upload_too_large"
+
+
+class KeyReused(UploadError):
+    """This idempotency key was used for another image."""
+
+    code = "idempotency_key_reused"
 
 
 class ImageError(ServiceError):

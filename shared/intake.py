@@ -20,6 +20,7 @@ from shared.records import (
     conclude,
     final_meta,
     heatmap_key,
+    once_key,
     ready,
     record_of,
     result_key,
@@ -39,30 +40,67 @@ class Backlog:
     oldest_deadline_at: float | None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Earlier:
+    """The task that was accepted under an idempotency key."""
+
+    task_id: str
+    sha256: str
+
+
 class Intake:
     def __init__(self, redis: Redis, *, record_ttl_s: int, result_ttl_s: int) -> None:
         self._redis = redis
         self._record_ttl_s = record_ttl_s
         self._result_ttl_s = result_ttl_s
 
-    async def accept(self, job: InspectJob, image: bytes) -> None:
-        """Stores the image and the record in one round trip."""
+    async def accept(
+        self, job: InspectJob, image: bytes, *, once: str | None = None
+    ) -> Earlier | None:
+        """Stores the image and the record, or finds that this was done under `once` before.
+
+        One round trip without `once`; with it, several and no gap between looking and storing.
+        """
         async with self._redis.pipeline(transaction=True) as pipe:
-            pipe.set(upload_key(job.id), image, ex=int(job.deadline_at - job.accepted_at) + 1)
-            pipe.hset(
-                task_key(job.id),
-                mapping={
-                    "accepted_at": job.accepted_at,
-                    "deadline_at": job.deadline_at,
-                    "job": job.model_dump_json(),
-                },
-            )
-            pipe.expire(task_key(job.id), self._record_ttl_s)
-            for ids in (OPEN_KEY, SENT_KEY):  # where no worker has swept for long
-                pipe.zremrangebyscore(ids, "-inf", job.accepted_at - self._record_ttl_s)
-            pipe.zadd(OPEN_KEY, {job.id: job.deadline_at})
-            pipe.zadd(SENT_KEY, {job.id: job.accepted_at})
-            await pipe.execute()
+            while True:
+                if once:
+                    await pipe.watch(once_key(once))
+                    earlier = await self._earlier(once)
+                    if earlier:
+                        return earlier
+                    pipe.multi()  # type: ignore[no-untyped-call]
+                    pipe.set(once_key(once), f"{job.id} {job.sha256}", ex=self._record_ttl_s)
+                self._store(pipe, job, image)
+                try:
+                    await pipe.execute()
+                except WatchError:
+                    continue
+                return None
+
+    async def _earlier(self, once: str) -> Earlier | None:
+        """None also when that task was taken back or has expired."""
+        found: Any = await self._redis.get(once_key(once))
+        if not found:
+            return None
+        task_id, sha256 = found.decode().split()
+        known = await self._redis.exists(task_key(task_id))
+        return Earlier(task_id=task_id, sha256=sha256) if known else None
+
+    def _store(self, pipe: Pipeline, job: InspectJob, image: bytes) -> None:
+        pipe.set(upload_key(job.id), image, ex=int(job.deadline_at - job.accepted_at) + 1)
+        pipe.hset(
+            task_key(job.id),
+            mapping={
+                "accepted_at": job.accepted_at,
+                "deadline_at": job.deadline_at,
+                "job": job.model_dump_json(),
+            },
+        )
+        pipe.expire(task_key(job.id), self._record_ttl_s)
+        for ids in (OPEN_KEY, SENT_KEY):  # where no worker has swept for long
+            pipe.zremrangebyscore(ids, "-inf", job.accepted_at - self._record_ttl_s)
+        pipe.zadd(OPEN_KEY, {job.id: job.deadline_at})
+        pipe.zadd(SENT_KEY, {job.id: job.accepted_at})
 
     async def withdraw(self, task_id: str) -> None:
         """Takes back what was accepted but could not be queued."""

@@ -2,6 +2,7 @@
 
 scratch:upload:{id}   the image's bytes, until its result is stored
 scratch:heatmap:{id}  PNG of where the evidence lies, where that was asked for
+scratch:once:{hash}   of an idempotency key, the id and sha256 of what was accepted under it
 scratch:task:{id}     hash, the record that an accepted id is known; its job, to send it again
 scratch:open          sorted set of accepted, unfinished ids by their deadlines
 scratch:sent          the same ids by the time they were last sent
@@ -43,6 +44,10 @@ def upload_key(task_id: str) -> str:
 
 def heatmap_key(task_id: str) -> str:
     return f"scratch:heatmap:{task_id}"
+
+
+def once_key(once: str) -> str:
+    return f"scratch:once:{once}"
 
 
 def task_key(task_id: str) -> str:

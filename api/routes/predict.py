@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request
 from starlette.datastructures import UploadFile
 from starlette.responses import JSONResponse, Response
 
-from api.deps import Explain, Image, Images, Service, SettingsDep, UploadWait
+from api.deps import Image, Images, Service, SettingsDep, UploadOptions, UploadWait
 from api.errors import problem_of, problem_responses
 from api.schemas import (
     ACCEPTED_EXAMPLE,
@@ -17,7 +17,7 @@ from api.schemas import (
     BatchEntry,
     TaskAccepted,
 )
-from api.service import Inspection, InspectionService
+from api.service import Inspection, InspectionService, Options
 from api.uploads import read_file, shown_name
 from api.waits import Wait
 from shared.contract import Outcome, Prediction
@@ -63,10 +63,10 @@ async def upload_image(
     image: Image,
     wait: UploadWait,
     service: Service,
-    explain: Explain = False,
+    options: UploadOptions,
 ) -> Response:
     """Waits for the answer, as long as `wait` says; then the task goes on, and 202 names it."""
-    inspection = await service.inspect(image, wait.seconds, explain=explain)
+    inspection = await service.inspect(image, wait.seconds, options)
     request.state.task_id = inspection.task_id
     return _accepted(inspection, wait) if inspection.result is None else _answered(inspection)
 
@@ -79,25 +79,26 @@ async def upload_image(
     openapi_extra=_form("files", {"type": "array", "items": _FILE}),
 )
 async def upload_images(
-    images: Images, service: Service, settings: SettingsDep, explain: Explain = False
+    images: Images, service: Service, settings: SettingsDep, options: UploadOptions
 ) -> BatchAccepted:
     """One entry a file, in order. A refused file has its problem there; the others go on."""
     entries = []
     for index, image in enumerate(images):
         entry = BatchEntry(index=index, filename=shown_name(image))
-        entries.append(entry.model_copy(update=await _accept(image, service, settings, explain)))
+        found = await _accept(image, service, settings, options.of_part(index))
+        entries.append(entry.model_copy(update=found))
     return BatchAccepted(tasks=entries)
 
 
 async def _accept(
-    upload: UploadFile, service: InspectionService, settings: Settings, explain: bool
+    upload: UploadFile, service: InspectionService, settings: Settings, options: Options
 ) -> dict[str, Any]:
     """The fields of an entry that say what became of its file."""
     try:
-        job = await service.submit(await read_file(upload, settings), explain=explain)
+        task_id = await service.submit(await read_file(upload, settings), options)
     except (UploadError, ImageError, Unavailable) as error:
         return {"problem": problem_of(error)}
-    return dict(TaskAccepted.of(job.id))
+    return dict(TaskAccepted.of(task_id))
 
 
 def _accepted(inspection: Inspection, wait: Wait) -> Response:

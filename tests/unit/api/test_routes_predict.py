@@ -218,3 +218,29 @@ async def test_a_batch_is_never_waited_for(client, wait, status):
     files = [("files", ("a.jpg", image_bytes()))]
     response = await client.post("/upload_images", params={"wait": wait}, files=files)
     assert response.status_code == status
+
+
+async def test_an_idempotency_key_makes_sending_again_safe(upload, sender, answering):
+    answering()
+    headers = {"Idempotency-Key": "one of my own"}
+    answers = [await upload(headers=headers) for _ in range(3)]
+    assert {answer.status_code for answer in answers} == {200}
+    assert len({answer.headers["x-task-id"] for answer in answers}) == len(sender.jobs) == 1
+
+    other = await upload(image_bytes(size=(30, 20)), headers=headers)
+    assert (other.status_code, other.json()["code"]) == (422, "idempotency_key_reused")
+
+
+async def test_a_batch_with_an_idempotency_key_may_be_sent_again(client, sender):
+    files = [("files", ("a.jpg", image_bytes())), ("files", ("b.jpg", image_bytes()))]
+    bodies = [
+        (await client.post("/upload_images", files=files, headers={"Idempotency-Key": "k"})).json()
+        for _ in range(2)
+    ]
+    assert bodies[0] == bodies[1]
+    assert len(sender.jobs) == len({entry["task_id"] for entry in bodies[0]["tasks"]}) == 2
+
+
+async def test_an_idempotency_key_has_a_bound(upload):
+    response = await upload(headers={"Idempotency-Key": "k" * 256})
+    assert (response.status_code, response.json()["code"]) == (422, "invalid_request")

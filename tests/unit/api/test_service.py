@@ -8,10 +8,11 @@ import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from api.results import ResultWaiter
-from api.service import InspectionService
+from api.service import Inspection, InspectionService, Options
 from shared.errors import (
     BrokerUnavailable,
     EmptyUpload,
+    KeyReused,
     Overloaded,
     TaskNotCancellable,
     TaskNotFound,
@@ -35,8 +36,9 @@ async def service(settings, redis, intake, sender):
 
 async def test_a_submitted_image_is_stored_recorded_and_sent(service, sender, redis, settings):
     image = image_bytes()
-    job = await service.submit(image)
-    assert sender.jobs == [job]
+    task_id = await service.submit(image)
+    (job,) = sender.jobs
+    assert job.id == task_id
     assert job.sha256 == hashlib.sha256(image).hexdigest()
     assert job.size == len(image)
     assert job.deadline_at - job.accepted_at == pytest.approx(settings.task_deadline_s)
@@ -47,8 +49,7 @@ async def test_a_submitted_image_is_stored_recorded_and_sent(service, sender, re
 
 
 async def test_every_task_has_an_id_of_its_own(service):
-    jobs = [await service.submit(image_bytes()) for _ in range(3)]
-    assert len({job.id for job in jobs}) == 3
+    assert len({await service.submit(image_bytes()) for _ in range(3)}) == 3
 
 
 @pytest.mark.parametrize(("image", "error"), [(b"", EmptyUpload), (b"text", UnsupportedImage)])
@@ -115,7 +116,7 @@ async def test_redis_may_be_away_for_the_withdrawal_too(service, sender, intake,
 
 
 async def test_what_cannot_be_stored_is_not_sent(service, sender, intake, monkeypatch):
-    async def away(*_: object) -> None:
+    async def away(*_: object, **__: object) -> None:
         raise RedisConnectionError("away")
 
     monkeypatch.setattr(intake, "accept", away)
@@ -125,38 +126,71 @@ async def test_what_cannot_be_stored_is_not_sent(service, sender, intake, monkey
 
 
 async def test_two_poll_one_task(service, worker):
-    job = await service.submit(image_bytes())
-    polls = [asyncio.create_task(service.wait_for(job.id, 5)) for _ in range(2)]
+    task_id = await service.submit(image_bytes())
+    polls = [asyncio.create_task(service.wait_for(task_id, 5)) for _ in range(2)]
     await asyncio.sleep(0.02)
-    await worker.finish(outcome(job.id))
+    await worker.finish(outcome(task_id))
     for state in await asyncio.gather(*polls):
-        assert state.result == outcome(job.id)
+        assert state.result == outcome(task_id)
 
 
 async def test_cancel(service, worker):
     with pytest.raises(TaskNotFound):
         await service.cancel("0" * 32)
-    job = await service.submit(image_bytes())
+    task_id = await service.submit(image_bytes())
     for _ in range(2):
-        record = await service.cancel(job.id)
+        record = await service.cancel(task_id)
         assert record.failure and record.failure.code == "task_cancelled"
-    done = await service.submit(image_bytes())
-    await worker.finish(outcome(done.id))
+    done_id = await service.submit(image_bytes())
+    await worker.finish(outcome(done_id))
     with pytest.raises(TaskNotCancellable):
-        await service.cancel(done.id)
+        await service.cancel(done_id)
 
 
 async def test_cancelling_wakes_who_waits(service):
-    job = await service.submit(image_bytes())
-    wait = asyncio.create_task(service.wait_for(job.id, 30))
+    task_id = await service.submit(image_bytes())
+    wait = asyncio.create_task(service.wait_for(task_id, 30))
     await asyncio.sleep(0.02)
-    await service.cancel(job.id)
+    await service.cancel(task_id)
     assert (await wait).failure.code == "task_cancelled"
 
 
 async def test_what_was_told_as_timed_out_stays_so(service, redis, worker):
-    job = await service.submit(image_bytes())
-    await redis.hset(task_key(job.id), "deadline_at", time.time() - 16)
-    assert (await service.task(job.id)).failure.code == "task_timed_out"
-    assert not await redis.set(result_key(job.id), "a late answer", nx=True)
-    assert not await redis.exists(upload_key(job.id))
+    task_id = await service.submit(image_bytes())
+    await redis.hset(task_key(task_id), "deadline_at", time.time() - 16)
+    assert (await service.task(task_id)).failure.code == "task_timed_out"
+    assert not await redis.set(result_key(task_id), "a late answer", nx=True)
+    assert not await redis.exists(upload_key(task_id))
+
+
+async def test_one_key_one_task(service, sender, worker):
+    once = Options(once="k")
+    first = await service.inspect(image_bytes(), 0, once)
+    await worker.finish(outcome(first.task_id))
+    again = await service.inspect(image_bytes(), 5, once)
+    assert again == Inspection(task_id=first.task_id, result=outcome(first.task_id))
+    assert len(sender.jobs) == 1
+    assert await service.submit(image_bytes(), Options(once="another")) != first.task_id
+
+
+async def test_a_key_stands_for_one_image(service, sender):
+    await service.submit(image_bytes(), Options(once="k"))
+    with pytest.raises(KeyReused):
+        await service.submit(image_bytes(size=(9, 9)), Options(once="k"))
+    assert len(sender.jobs) == 1
+
+
+async def test_many_at_once_with_one_key_are_one_task(service, sender, redis):
+    answers = await asyncio.gather(
+        *(service.submit(image_bytes(), Options(once="k")) for _ in range(20))
+    )
+    assert len(set(answers)) == len(sender.jobs) == 1
+    assert len(await redis.keys("scratch:task:*")) == 1
+
+
+async def test_what_could_not_be_queued_may_be_sent_again_with_its_key(service, sender):
+    sender.fails = True
+    with pytest.raises(BrokerUnavailable):
+        await service.submit(image_bytes(), Options(once="k"))
+    sender.fails = False
+    assert await service.submit(image_bytes(), Options(once="k")) == sender.jobs[0].id
