@@ -1,0 +1,42 @@
+"""What the service answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Label = Literal["scratches", "no_scratches"]
+
+
+@dataclass(frozen=True)
+class Where:
+    """Where the evidence for a scratch lies, in shares of the photo's width and height."""
+
+    #: (x, y)
+    hottest: tuple[float, float]
+    #: (left, top, right, bottom) of the region around it
+    box: tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """One photo's answer; the two probabilities sum to 1."""
+
+    task_id: str
+    pred: Label
+    prob_no_scratches: float
+    prob_scratches: float
+    model: str
+    #: where it was asked for with `explain=True`
+    where: Where | None = None
+
+
+def inspection_of(view: dict[str, Any]) -> Inspection:
+    """From the view of a task that is done. Raises KeyError or TypeError for anything else."""
+    found = view.get("explanation")
+    return Inspection(
+        task_id=view["task_id"],
+        model=view["model"],
+        where=Where(tuple(found["hottest"]), tuple(found["box"])) if found else None,
+        **view["result"],
+    )
