@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
+import sys
+
 import uvicorn
 
+from api.identity import Gate
+from api.server import uvicorn_options
+from shared.errors import AccessError
 from shared.settings import get_settings
-
-#: seconds for requests under way when the process is told to stop; their tasks go on regardless
-_GRACE_S = 25
 
 
 def main() -> None:
     settings = get_settings()
-    uvicorn.run(
-        "api.main:create_app",
-        factory=True,
-        host=settings.host,
-        port=settings.port,
-        access_log=False,
-        log_level="warning",
-        timeout_graceful_shutdown=_GRACE_S,
-    )
+    try:
+        Gate(settings)
+    except AccessError as error:
+        sys.exit(f"api: {error.message}")
+    uvicorn.run("api.main:create_app", factory=True, **uvicorn_options(settings))
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from fastapi import Depends, Header, Path, Query, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.datastructures import UploadFile
 
+from api.fairness import spend
 from api.metrics import Metrics
 from api.service import InspectionService, Options
 from api.uploads import files_of, read_many, read_one
@@ -86,7 +87,8 @@ async def _task_id(
     return task_id
 
 
-async def _admitted(service: Service) -> None:
+async def _admitted(request: Request, service: Service) -> None:
+    await spend(request, 1)
     await service.admit()
 
 
@@ -110,7 +112,9 @@ async def _images(
 ) -> AsyncIterator[list[UploadFile]]:
     form = await read_many(request, settings)
     try:
-        yield files_of(form)
+        files = files_of(form)
+        await spend(request, len(files) - 1)
+        yield files
     finally:
         await form.close()
 

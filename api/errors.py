@@ -25,6 +25,7 @@ STATUS: dict[type[e.ServiceError], HTTPStatus] = {
     e.UploadError: HTTPStatus.BAD_REQUEST,
     e.UploadTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     e.KeyReused: HTTPStatus.UNPROCESSABLE_ENTITY,
+    e.UploadTooSlow: HTTPStatus.REQUEST_TIMEOUT,
     e.ImageError: HTTPStatus.UNPROCESSABLE_ENTITY,
     e.UnsupportedImage: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     e.TaskNotFound: HTTPStatus.NOT_FOUND,
@@ -33,6 +34,7 @@ STATUS: dict[type[e.ServiceError], HTTPStatus] = {
     e.TaskTimedOut: HTTPStatus.GATEWAY_TIMEOUT,
     e.UploadLost: HTTPStatus.GATEWAY_TIMEOUT,
     e.Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+    e.RateLimited: HTTPStatus.TOO_MANY_REQUESTS,
     e.Unauthorized: HTTPStatus.UNAUTHORIZED,
     e.ServiceError: HTTPStatus.INTERNAL_SERVER_ERROR,
 }
@@ -91,10 +93,12 @@ _EXAMPLES = {
         problem_of(e.Unauthorized()),
         problem_of(e.TaskNotFound()),
         problem_of(e.TaskNotCancellable()),
+        problem_of(e.UploadTooSlow()),
         problem_of(e.UploadTooLarge()),
         problem_of(e.UnsupportedImage()),
         problem_of(e.ImageTooLarge()),
         problem_of(e.InferenceFailed()),
+        problem_of(e.RateLimited()),
         problem_of(e.Overloaded()),
         problem_of(e.TaskTimedOut()),
     )

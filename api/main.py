@@ -1,4 +1,4 @@
-"""The app factory: `uvicorn api.main:create_app --factory`."""
+"""The app factory: `python -m api` serves what it makes."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from api import errors
+from api.fairness import redis_limiter
 from api.headers import Guarded
 from api.identity import Gate, Identified
 from api.metrics import Measured, Metrics
@@ -65,6 +66,7 @@ def create_app(
     )
     app.state.settings = settings
     app.state.gate = Gate(settings)
+    app.state.limiter = redis_limiter(limit, redis) if (limit := settings.upload_limit) else None
     app.state.metrics = Metrics(lambda: results.waiting, queue_limit=settings.queue_limit)
     app.state.service = InspectionService(settings, intake, sender, results)
     app.add_middleware(Measured, metrics=app.state.metrics)

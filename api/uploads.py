@@ -5,6 +5,7 @@ FastAPI would parse the whole body before any dependency runs, so handlers decla
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
@@ -12,7 +13,7 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
-from shared.errors import BrokenUpload, EmptyUpload, UploadTooLarge
+from shared.errors import BrokenUpload, EmptyUpload, UploadTooLarge, UploadTooSlow
 from shared.settings import Settings
 
 #: room for boundaries, part headers and small text fields
@@ -37,9 +38,9 @@ def batch_limit(settings: Settings) -> int:
 
 
 async def read_one(request: Request, settings: Settings) -> bytes:
-    """The bytes in `file`. Raises BrokenUpload, EmptyUpload or UploadTooLarge."""
+    """The bytes in `file`. Raises UploadError."""
     form = await _form(
-        request, limit=one_limit(settings), files=1, in_memory=settings.upload_max_bytes
+        request, settings, limit=one_limit(settings), files=1, in_memory=settings.upload_max_bytes
     )
     try:
         uploads = [upload for _, upload in _files(form, ("file",))]
@@ -52,6 +53,7 @@ async def read_many(request: Request, settings: Settings) -> FormData:
     """A form with at least one file; large ones wait on disk. The caller closes it."""
     form = await _form(
         request,
+        settings,
         limit=batch_limit(settings),
         files=settings.batch_max_files,
         in_memory=MultiPartParser.spool_max_size,
@@ -102,7 +104,9 @@ def _files(form: FormData, names: tuple[str, ...]) -> list[tuple[str, UploadFile
     return found
 
 
-async def _form(request: Request, *, limit: int, files: int, in_memory: int) -> FormData:
+async def _form(
+    request: Request, settings: Settings, *, limit: int, files: int, in_memory: int
+) -> FormData:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "multipart/form-data":
         raise BrokenUpload(
@@ -111,7 +115,7 @@ async def _form(request: Request, *, limit: int, files: int, in_memory: int) -> 
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared) > limit:
         raise _too_large(limit)
-    async with aclosing(_bounded(request, limit)) as stream:
+    async with aclosing(_bounded(request, limit, settings)) as stream:
         parser = _Parser(
             request.headers,
             stream,
@@ -151,9 +155,21 @@ async def _parse(parser: MultiPartParser) -> FormData:
         raise BrokenUpload("Invalid multipart data.") from error
 
 
-async def _bounded(request: Request, limit: int) -> AsyncGenerator[bytes, None]:
+async def _bounded(request: Request, limit: int, settings: Settings) -> AsyncGenerator[bytes, None]:
     received = 0
-    async for chunk in request.stream():
+    clock = asyncio.get_running_loop().time
+    began = clock()
+    stream = aiter(request.stream())
+    while True:
+        enough_by = began + received / settings.receive_min_rate
+        patience = min(0, enough_by - clock()) + settings.receive_timeout_s
+        try:
+            async with asyncio.timeout(patience):
+                chunk = await anext(stream)
+        except StopAsyncIteration:
+            return
+        except TimeoutError:
+            raise UploadTooSlow from None
         received += len(chunk)
         if received > limit:
             raise _too_large(limit)

@@ -2,7 +2,11 @@
 
 ServiceError
 ├── UploadError: the request could not be read
+<<<<<<< HEAD
 │   ├── BrokenUpload · EmptyUpload · UploadTooLarge · KeyReused
+=======
+│   ├── BrokenUpload · EmptyUpload · UploadTooLarge · UploadTooSlow
+>>>>>>> cb3ddb6 (api: a share for each client, slow and endless clients let go, python -m api)
 ├── ImageError: the bytes are not an image we can judge; final, never retried
 │   ├── UnsupportedImage · ImageTooLarge · CorruptImage · UnsupportedPixels
 ├── TaskError: the task cannot be found or finished
@@ -10,7 +14,7 @@ ServiceError
 │   ├── TaskTimedOut · UploadLost
 │   ├── BadMessage · PoisonImage · InferenceFailed · InternalError
 ├── Unavailable: try again later
-│   ├── Overloaded · BrokerUnavailable
+│   ├── Overloaded · RateLimited · BrokerUnavailable
 ├── Unauthorized: an API key is needed
 ├── AccessError: the API keys or addresses are not as they must be; the api must not start
 └── CheckpointError: the model directory is not what its manifest says; the worker must not start
@@ -57,10 +61,17 @@ class UploadTooLarge(UploadError):
     code = "upload_too_large"
 
 
+<<<<<<< HEAD
 class KeyReused(UploadError):
     """This idempotency key was used for another image."""
 
     code = "idempotency_key_reused"
+=======
+class UploadTooSlow(UploadError):
+    """The upload came too slowly, or stopped."""
+
+    code = "upload_too_slow"
+>>>>>>> cb3ddb6 (api: a share for each client, slow and endless clients let go, python -m api)
 
 
 class ImageError(ServiceError):
@@ -171,6 +182,12 @@ class Overloaded(Unavailable):
     """The queue is full."""
 
     code = "queue_full"
+
+
+class RateLimited(Unavailable):
+    """This client has had its share for now."""
+
+    code = "rate_limited"
 
 
 class BrokerUnavailable(Unavailable):

@@ -67,6 +67,15 @@ class Settings(BaseSettings):
     batch_timeout_s: float = Field(60, gt=0)
 
     # --- limits
+    #: uploads of one client, by key or address: such as `600/minute`, or `off`;
+    #: `auto` is 1200/minute where others than this machine can reach us
+    rate_limit: str = Field("auto", pattern=r"^(auto|off|[1-9]\d{0,8}/(second|minute|hour|day))$")
+    #: at once; more are answered 503
+    max_connections: int = Field(1000, ge=1)
+    #: a request that sends nothing for so long is given up
+    receive_timeout_s: float = Field(20, gt=0)
+    #: bytes a second, averaged over an upload, its first `receive_timeout_s` left aside
+    receive_min_rate: int = Field(4096, ge=1)
     upload_max_bytes: int = Field(32 * 2**20, ge=1)
     batch_max_files: int = Field(200, ge=1)
     image_max_pixels: int = Field(50_000_000, ge=1)
@@ -136,6 +145,14 @@ class Settings(BaseSettings):
             return ip_address(self.host).is_loopback
         except ValueError:
             return self.host == "localhost"
+
+    @property
+    def upload_limit(self) -> str | None:
+        """Uploads of one client in a time, such as `600/minute`; None: no limit."""
+        limit = self.rate_limit
+        if limit == "auto":
+            limit = "off" if self.on_loopback else "1200/minute"
+        return None if limit == "off" else limit
 
     @property
     def keys_file(self) -> Path:

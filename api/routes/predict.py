@@ -54,7 +54,7 @@ _HEADERS = {
             "description": "Accepted; ask `status_url` for the result",
             "content": {"application/json": {"example": ACCEPTED_EXAMPLE}},
         },
-        **problem_responses(400, 413, 415, 422, 500, 503, 504),
+        **problem_responses(400, 408, 413, 415, 422, 429, 500, 503, 504),
     },
     openapi_extra=_form("file", _FILE),
 )
@@ -75,7 +75,7 @@ async def upload_image(
     "/upload_images",
     summary="Many photos at once; ask for each result by its task id",
     status_code=202,
-    responses=problem_responses(400, 413, 422, 503),
+    responses=problem_responses(400, 408, 413, 422, 429, 503),
     openapi_extra=_form("files", {"type": "array", "items": _FILE}),
 )
 async def upload_images(
