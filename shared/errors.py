@@ -2,11 +2,7 @@
 
 ServiceError
 ├── UploadError: the request could not be read
-<<<<<<< HEAD
-│   ├── BrokenUpload · EmptyUpload · UploadTooLarge · KeyReused
-=======
-│   ├── BrokenUpload · EmptyUpload · UploadTooLarge · UploadTooSlow
->>>>>>> cb3ddb6 (api: a share for each client, slow and endless clients let go, python -m api)
+│   ├── BrokenUpload · EmptyUpload · UploadTooLarge · UploadTooSlow · KeyReused
 ├── ImageError: the bytes are not an image we can judge; final, never retried
 │   ├── UnsupportedImage · ImageTooLarge · CorruptImage · UnsupportedPixels
 ├── TaskError: the task cannot be found or finished
@@ -61,17 +57,16 @@ class UploadTooLarge(UploadError):
     code = "upload_too_large"
 
 
-<<<<<<< HEAD
 class KeyReused(UploadError):
     """This idempotency key was used for another image."""
 
     code = "idempotency_key_reused"
-=======
+
+
 class UploadTooSlow(UploadError):
     """The upload came too slowly, or stopped."""
 
     code = "upload_too_slow"
->>>>>>> cb3ddb6 (api: a share for each client, slow and endless clients let go, python -m api)
 
 
 class ImageError(ServiceError):
