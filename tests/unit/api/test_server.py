@@ -63,8 +63,12 @@ async def connect(app, settings, request) -> AsyncIterator[Callable[[], object]]
     @asynccontextmanager
     async def connect() -> AsyncIterator[Client]:
         client = Client(*await asyncio.open_connection("127.0.0.1", port))
-        yield client
-        client.writer.close()
+        try:
+            yield client
+        finally:
+            client.writer.close()
+            with suppress(ConnectionError):
+                await client.writer.wait_closed()
 
     yield connect
     server.should_exit = True
@@ -125,9 +129,9 @@ async def test_a_body_that_was_refused_is_not_taken_for_ever(connect):
 @pytest.mark.parametrize("connect", [2.0], indirect=True)
 async def test_one_who_is_slow_and_steady_is_answered(connect):
     async with connect() as client:
-        body = PART + b"no image" * 3000 + b"\r\n--b--\r\n"
+        body = PART + b"no image" * 2000 + b"\r\n--b--\r\n"
         await client.send(POST, b"Content-Length: %d\r\n\r\n" % len(body))
-        pieces = [body[at : at + 1000] for at in range(0, len(body), 1000)]
+        pieces = [body[at : at + 500] for at in range(0, len(body), 500)]
         await client.send(*pieces, pause_s=0.1)
         assert b" 415 " in await client.head()
 
