@@ -32,7 +32,8 @@ def import_original(file: Path, *, backbone: str, out: Path, name: str) -> int:
 
 def limits(ckpt: Path, clean: Path, *, trials: int, as_json: bool) -> int:
     """Returns the exit code: 2 where checkpoint or photos do not allow an answer."""
-    from training.limits import LimitsParams, decide_by, measure
+    from training.limits import decide_by, measure
+    from training.params import LimitsParams
 
     try:
         inspector = open_inspector(ckpt)

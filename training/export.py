@@ -99,6 +99,7 @@ def export(folder: Path, params: ExportParams, work: Workspace) -> Manifest:
         head=HEAD,
         openvino={"f32": GRAPH},
         temperature=round(calibration.temperature, 5),
+        threshold=round(calibration.threshold, 5),
         goldens=goldens,
         tolerance=params.tolerance,
         metrics=json.loads(work.metrics.read_text()),

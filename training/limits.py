@@ -19,7 +19,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
 from rich.progress import Progress
 from scipy.stats import beta
 
@@ -28,6 +27,7 @@ from shared.model.inspector import Inspector
 from shared.model.labels import LABELS, SCRATCHES
 from shared.model.preprocess import ImageLimits
 from shared.model.views import make_views
+from training.params import LimitsParams
 from training.synthetic import ScratchSpec, draw_scratch
 
 #: RGB photos of equal size, uint8 [height, width, 3], to decisions: True where a scratch is seen
@@ -37,24 +37,6 @@ _BATCH = 8
 #: side of the patch that is drawn on, in lengths of its scratch: room for the bow
 _PATCH = 1.4
 _FULL_SIZE = 65_536
-
-
-class LimitsParams(BaseModel):
-    """What is drawn, and what counts as found."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    #: shares of the photo's diagonal
-    widths: tuple[float, ...] = tuple(round(2 ** (-step / 2) / 200, 6) for step in range(9))
-    #: peak changes of brightness, as shares of the full range
-    contrasts: tuple[float, ...] = (0.25, 0.5)
-    #: share of the photo's shorter side
-    length: float = Field(0.4, gt=0, le=1)
-    #: scratches of each width and contrast, shared evenly among the photos
-    trials: int = Field(120, ge=1)
-    seed: int = Field(0, ge=0)
-    recall: float = Field(0.9, gt=0, lt=1)
-    confidence: float = Field(0.95, gt=0, lt=1)
 
 
 @dataclass(frozen=True)

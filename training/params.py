@@ -48,6 +48,15 @@ class EmbedParams(_Strict):
     batch: int = Field(ge=1)
 
 
+class ThresholdParams(_Strict):
+    """What the threshold is chosen for, on the validation split: one of the two."""
+
+    #: of a missed scratch, in false alarms
+    cost: float = Field(1.0, gt=0)
+    #: share of the scratched photos to be found; rules over `cost`
+    recall: float | None = Field(None, gt=0, le=1)
+
+
 class TrainParams(_Strict):
     seed: int = Field(ge=0)
     #: units between features and logits; 0 is a linear head
@@ -59,11 +68,34 @@ class TrainParams(_Strict):
     batch: int = Field(ge=1)
     #: the one with the least loss on the validation split is kept
     weight_decays: tuple[Annotated[float, Field(ge=0)], ...] = Field(min_length=1)
+    threshold: ThresholdParams = ThresholdParams()
+
+
+class LimitsParams(_Strict):
+    """What is drawn, and what counts as found."""
+
+    #: shares of the photo's diagonal
+    widths: tuple[float, ...] = tuple(round(2 ** (-step / 2) / 200, 6) for step in range(9))
+    #: peak changes of brightness, as shares of the full range
+    contrasts: tuple[float, ...] = (0.25, 0.5)
+    #: share of the photo's shorter side
+    length: float = Field(0.4, gt=0, le=1)
+    #: scratches of each width and contrast, shared evenly among the photos
+    trials: int = Field(120, ge=1)
+    seed: int = Field(0, ge=0)
+    recall: float = Field(0.9, gt=0, lt=1)
+    confidence: float = Field(0.95, gt=0, lt=1)
 
 
 class EvaluateParams(_Strict):
     #: of the expected calibration error
     bins: int = Field(ge=2)
+    #: of the bootstrap
+    resamples: int = Field(500, ge=10)
+    #: mistakes of each kind that the report shows
+    worst: int = Field(12, ge=0)
+    #: scratches drawn on clean test photos; null leaves them out
+    limits: LimitsParams | None = None
 
 
 class ExportParams(_Strict):

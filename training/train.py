@@ -16,8 +16,10 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy, dropout
 
 from shared.model.classifier import Head
+from shared.model.labels import SCRATCHES
 from training.embed import Features
 from training.params import TrainParams
+from training.threshold import choose_threshold
 from training.workspace import Workspace, stage_parser, start
 
 #: below this a feature says nothing, and dividing by it would magnify noise
@@ -32,6 +34,8 @@ class Calibration(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     temperature: float
+    #: `scratches` from this probability on; also chosen on the validation split
+    threshold: float = 0.5
     weight_decay: float
     #: on the validation split, after calibration
     validation_loss: float
@@ -65,7 +69,10 @@ def train(features: Features, params: TrainParams) -> tuple[Head, Calibration]:
             losses=tuple(losses),
         )
         tried.append((head, calibration))
-    return min(tried, key=lambda candidate: candidate[1].validation_loss)
+    head, calibration = min(tried, key=lambda candidate: candidate[1].validation_loss)
+    found = probabilities_of(head, validation.values.numpy(), calibration.temperature)
+    threshold = choose_threshold(found, validation.labels.numpy(), params.threshold)
+    return head, calibration.model_copy(update={"threshold": threshold})
 
 
 def fit(batch: Batch, params: TrainParams, weight_decay: float) -> tuple[Head, list[float]]:
@@ -113,6 +120,15 @@ def logits_of(head: Head, values: Tensor) -> Tensor:
     with torch.inference_mode():
         logits: Tensor = head(values)
     return logits
+
+
+def probabilities_of(
+    head: Head, values: NDArray[np.float32], temperature: float
+) -> NDArray[np.float64]:
+    """Of scratches, calibrated."""
+    logits = logits_of(head, torch.from_numpy(values)).double()
+    found: NDArray[np.float64] = torch.softmax(logits / temperature, 1)[:, SCRATCHES].numpy()
+    return found
 
 
 def calibrate(logits: Tensor, labels: Tensor) -> tuple[float, float]:

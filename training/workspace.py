@@ -50,6 +50,21 @@ class Workspace:
         """Of `evaluate`: on the test split."""
         return self.root / "metrics.json"
 
+    @property
+    def plots(self) -> Path:
+        """Of `evaluate`: roc, precision_recall, reliability, confusion and limits, each a CSV."""
+        return self.root / "plots"
+
+    @property
+    def predictions(self) -> Path:
+        """Of `evaluate`: a row a test photo."""
+        return self.root / "predictions.csv"
+
+    @property
+    def report(self) -> Path:
+        """Of `evaluate`: everything for people, in one file."""
+        return self.root / "report.html"
+
 
 def stage_parser(description: str | None) -> argparse.ArgumentParser:
     """The options that every stage has."""

@@ -50,7 +50,11 @@ def params() -> Params:
                 "batch": 8,
                 "weight_decays": [0.1, 1.0],
             },
-            "evaluate": {"bins": 5},
+            "evaluate": {
+                "bins": 5,
+                "resamples": 20,
+                "limits": {"widths": [0.05], "contrasts": [0.5], "trials": 2},
+            },
             "export": {"name": "tiny", "goldens": [0, 1], "tolerance": {"f32": 0.02}},
         }
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from training.build import build
 from training.data import load_index
 from training.embed import Features
 from training.params import Params
-from training.train import logits_of
+from training.train import Calibration, logits_of
 from training.workspace import Workspace
 
 
@@ -62,7 +63,27 @@ def test_no_file_names_the_machine(built: tuple[Path, Workspace]) -> None:
 def test_the_manifest_says_what_it_was_trained_on(built: tuple[Path, Workspace]) -> None:
     manifest = load_manifest(built[0])
     assert manifest.data["images"] == 32
-    assert manifest.metrics.keys() >= {"auroc", "accuracy", "ece"}
+    assert manifest.metrics.keys() >= {"auroc", "auroc_low", "auroc_high", "accuracy", "ece"}
+
+
+def test_it_decides_at_the_threshold_that_training_chose(
+    built: tuple[Path, Workspace], params: Params, tmp_path: Path
+) -> None:
+    folder, work = built
+    calibration = Calibration.model_validate_json(work.calibration.read_text())
+    other = Workspace(shutil.copytree(work.root, tmp_path / "work"))
+    other.calibration.write_text(
+        calibration.model_copy(update={"threshold": 0.25}).model_dump_json()
+    )
+    (tmp_path / "out").mkdir()
+    assert load_manifest(folder).threshold == calibration.threshold
+    assert export.export(tmp_path / "out", params.export, other).threshold == 0.25
+
+
+def test_the_report_tells_the_limits_too(built: tuple[Path, Workspace]) -> None:
+    work = built[1]
+    made = (work.plots / "limits.csv").exists()  # not where random weights alarm on every photo
+    assert ("The smallest scratch" in work.report.read_text()) == made
 
 
 def test_the_same_inputs_give_the_same_checkpoint(

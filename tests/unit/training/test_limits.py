@@ -18,12 +18,12 @@ from training.limits import (
     Decide,
     Level,
     Limits,
-    LimitsParams,
     decide_by,
     lower_bound,
     measure,
     scratched,
 )
+from training.params import LimitsParams
 from training.synthetic import ScratchSpec
 
 PARAMS = LimitsParams(widths=(0.02, 0.01, 0.005), contrasts=(0.3,), trials=40)
