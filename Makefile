@@ -8,7 +8,7 @@ SERVE := $(VENV)/.serve
 DEV := $(VENV)/.dev
 
 .DEFAULT_GOAL := help
-.PHONY: help serve demo test fuzz lint format ckpt lock clean images-check promtool deploy
+.PHONY: help serve demo test fuzz lint format ckpt lock clean test-rabbitmq images-check promtool deploy
 
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +40,10 @@ format: $(DEV) ## rewrite the code in our style
 
 ckpt: $(DEV) ## make the bundled checkpoint again from params.yaml
 	$(BIN)/python -m training.build
+
+test-rabbitmq: $(DEV) ## the test with RabbitMQ as broker (installs it; root on Debian)
+	dpkg --status rabbitmq-server > /dev/null 2>&1 || apt-get install -y --no-install-recommends rabbitmq-server
+	$(BIN)/pytest -m rabbitmq
 
 images-check: $(SERVE) ## build both images without Docker and run them (root on Debian)
 	PYTHON=$(BIN)/python deploy/images-check.sh

@@ -186,7 +186,8 @@ class InspectionService:
         return Load(
             redis_up=True,
             open_tasks=backlog.open_tasks,
-            queued=backlog.queued,
+            # Another broker has its own metrics.
+            queued=math.nan if self._settings.broker_url else backlog.queued,
             oldest_task_s=max(0.0, now - accepted_at),
             ready_workers=len(workers),
         )

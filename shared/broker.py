@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from celery import Celery
 from kombu import Queue
 
@@ -12,6 +14,8 @@ from shared.tracing import sending
 #: seconds; with kombu's defaults whoever publishes to or acknowledges at a Redis that accepts but
 #: never answers hangs for ever. The worker's blocking pop is not bound by it: it is polled.
 _SOCKET_TIMEOUT_S = 5
+#: RabbitMQ's; Redis has none
+_HEARTBEAT_S = 60
 
 
 def celery_app(settings: Settings, *, results: bool) -> Celery:
@@ -21,7 +25,7 @@ def celery_app(settings: Settings, *, results: bool) -> Celery:
     """
     app = Celery(
         "scratch",
-        broker=settings.redis_url,
+        broker=settings.broker_url or settings.redis_url,
         backend=settings.redis_url if results else None,
         set_as_current=results,
     )
@@ -47,16 +51,30 @@ def celery_app(settings: Settings, *, results: bool) -> Celery:
         result_backend_transport_options={"retry_policy": {"max_retries": 8}},
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
-        broker_transport_options={
-            "visibility_timeout": settings.visibility_timeout_s,
-            "unacked_restore_interval": 5,
-            "unacked_restore_throttle": 1,
-            "socket_timeout": _SOCKET_TIMEOUT_S,
-            "socket_connect_timeout": _SOCKET_TIMEOUT_S,
-        },
+        # Nobody would answer heartbeats on the idle connections of who only sends.
+        broker_heartbeat=_HEARTBEAT_S if results else 0,
+        broker_transport_options=_transport_options(settings, sends=not results),
         task_publish_retry_policy={"max_retries": 1, "interval_start": 0, "interval_max": 0.2},
     )
     return app
+
+
+def _transport_options(settings: Settings, *, sends: bool) -> dict[str, Any]:
+    if (settings.broker_url or settings.redis_url).startswith(("amqp", "pyamqp")):
+        # RabbitMQ itself gives back at once what a lost connection had not acknowledged.
+        timeouts = {"read_timeout": _SOCKET_TIMEOUT_S, "write_timeout": _SOCKET_TIMEOUT_S}
+        return {
+            "confirm_publish": True,
+            "connect_timeout": _SOCKET_TIMEOUT_S,
+            **(timeouts if sends else {}),
+        }
+    return {
+        "visibility_timeout": settings.visibility_timeout_s,
+        "unacked_restore_interval": 5,
+        "unacked_restore_throttle": 1,
+        "socket_timeout": _SOCKET_TIMEOUT_S,
+        "socket_connect_timeout": _SOCKET_TIMEOUT_S,
+    }
 
 
 def send(app: Celery, job: InspectJob) -> None:

@@ -32,6 +32,8 @@ class Settings(BaseSettings):
     redis_url: str = Field(
         "redis://127.0.0.1:6379/0", validation_alias=_plain("REDIS_URL"), repr=False
     )
+    #: queue elsewhere than in Redis: `amqp://user:password@host:5672/vhost`; empty: in Redis
+    broker_url: str = Field("", repr=False)
     host: str = "127.0.0.1"
     #: `auto`: with API keys where there is a file of them, without on loopback, else no start
     auth: Literal["auto", "keys", "off"] = "auto"

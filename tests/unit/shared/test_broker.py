@@ -44,6 +44,20 @@ def test_the_api_does_not_wait_for_ever_for_a_redis_that_does_not_answer() -> No
     assert conf.broker_transport_options["socket_connect_timeout"]
 
 
+def test_another_broker_gets_its_own_options_and_results_stay_in_redis() -> None:
+    settings = SETTINGS.model_copy(update={"broker_url": "amqp://u:p@queue:5672//"})
+    worker = celery_app(settings, results=True).conf
+    api = celery_app(settings, results=False).conf
+
+    assert worker.broker_url == api.broker_url == "amqp://u:p@queue:5672//"
+    assert worker.result_backend == SETTINGS.redis_url
+    assert "visibility_timeout" not in worker.broker_transport_options
+    assert worker.broker_transport_options["confirm_publish"]
+    assert api.broker_transport_options["read_timeout"]
+    assert "read_timeout" not in worker.broker_transport_options  # it waits for work
+    assert (worker.broker_heartbeat, api.broker_heartbeat) == (60, 0)
+
+
 @pytest.mark.parametrize("module", ["", ".settings", ".contract", ".records", ".images", ".broker"])
 def test_the_light_modules_import_no_model_library(module: str, tmp_path: Path) -> None:
     # Given a fresh interpreter, when it imports the module, then no heavy library came with it
