@@ -8,7 +8,7 @@ SERVE := $(VENV)/.serve
 DEV := $(VENV)/.dev
 
 .DEFAULT_GOAL := help
-.PHONY: help serve demo test fuzz lint format ckpt lock clean test-rabbitmq images-check promtool deploy
+.PHONY: help serve demo test fuzz lint format ckpt lock clean docs test-rabbitmq images-check promtool deploy
 
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,6 +44,9 @@ ckpt: $(DEV) ## make the bundled checkpoint again from params.yaml
 test-rabbitmq: $(DEV) ## the test with RabbitMQ as broker (installs it; root on Debian)
 	dpkg --status rabbitmq-server > /dev/null 2>&1 || apt-get install -y --no-install-recommends rabbitmq-server
 	$(BIN)/pytest -m rabbitmq
+
+docs: $(DEV) ## write docs/configuration.md anew from the settings
+	$(BIN)/python -m docs.generate > docs/configuration.md
 
 images-check: $(SERVE) ## build both images without Docker and run them (root on Debian)
 	PYTHON=$(BIN)/python deploy/images-check.sh
