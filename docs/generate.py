@@ -18,10 +18,11 @@ from shared.settings import Settings
 
 _HEAD = """# Settings
 
-Made by `make docs` from [`shared/settings.py`](../shared/settings.py). Every setting is an environment
-variable, or a line in a file `.env` in the working directory; the environment wins. Times end in `_S`
-and are seconds, sizes are bytes.
+Made by `make docs` from [`shared/settings.py`](../shared/settings.py). Every setting is an
+environment variable, or a line in a file `.env` in the working directory; the environment wins.
+What ends in `_S` is in seconds, in `_BYTES` in bytes.
 """
+_TABLE = "| variable | default | |\n| --- | --- | --- |\n"
 _FIELD = re.compile(r"    (\w+): ")
 _SECTION = "    # --- "
 _COMMENT = "    #: "
@@ -31,9 +32,7 @@ def page() -> str:
     parts = [_HEAD]
     for section, fields in _sections():
         rows = "\n".join(_row(name, comment) for name, comment in fields)
-        parts.append(
-            f"## {section.capitalize()}\n\n| variable | default | |\n| --- | --- | --- |\n{rows}\n"
-        )
+        parts.append(f"## {section.capitalize()}\n\n{_TABLE}{rows}\n")
     return "\n".join(parts)
 
 
@@ -56,7 +55,8 @@ def _sections() -> Iterator[tuple[str, list[tuple[str, str]]]]:
 
 def _row(name: str, comment: str) -> str:
     field = Settings.model_fields[name]
-    return f"| `{_variable(name, field)}` | {_default(field)} | {' · '.join(_meaning(field, comment))} |"
+    meaning = " · ".join(_meaning(field, comment))
+    return f"| `{_variable(name, field)}` | {_default(field)} | {meaning} |"
 
 
 def _variable(name: str, field: FieldInfo) -> str:
@@ -75,7 +75,7 @@ def _meaning(field: FieldInfo, comment: str) -> Iterator[str]:
     if comment:
         yield comment.replace("|", "\\|")
     words = [word for word in get_args(field.annotation) if isinstance(word, str)]
-    if words:
+    if words and f"`{words[0]}`" not in comment:
         yield " or ".join(f"`{word}`" for word in words)
     for limit in field.metadata:
         match limit:

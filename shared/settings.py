@@ -29,11 +29,13 @@ class Settings(BaseSettings):
     )
 
     # --- where things are
+    #: uploads, records, results, and the queue unless `SCRATCH_BROKER_URL` says other
     redis_url: str = Field(
         "redis://127.0.0.1:6379/0", validation_alias=_plain("REDIS_URL"), repr=False
     )
     #: queue elsewhere than in Redis: `amqp://user:password@host:5672/vhost`; empty: in Redis
     broker_url: str = Field("", repr=False)
+    #: where api, worker metrics and Flower listen
     host: str = "127.0.0.1"
     #: `auto`: with API keys where there is a file of them, without on loopback, else no start
     auth: Literal["auto", "keys", "off"] = "auto"
@@ -58,10 +60,12 @@ class Settings(BaseSettings):
     ckpt: Path = Path("ckpts/scratch-lite")
     #: where each worker finds promoted checkpoints, by their names
     ckpts: Path = Path("ckpts")
+    #: `auto`: torch where there is a GPU, else OpenVINO
     runtime: Literal["auto", "openvino", "torch"] = "auto"
     precision: Literal["auto", "f32", "bf16", "f16", "int8"] = "auto"
     #: inference threads; 0 leaves it to the runtime
     threads: int = Field(0, ge=0)
+    #: images in one forward pass
     max_batch: int = Field(8, ge=1, le=256)
     #: task threads of one worker process: they fetch and decode, one more thread infers
     concurrency: int = Field(16, ge=1, le=256)
@@ -78,8 +82,10 @@ class Settings(BaseSettings):
     receive_timeout_s: float = Field(20, gt=0)
     #: bytes a second, averaged over an upload, its first `receive_timeout_s` left aside
     receive_min_rate: int = Field(4096, ge=1)
+    #: of one file
     upload_max_bytes: int = Field(32 * 2**20, ge=1)
     batch_max_files: int = Field(200, ge=1)
+    #: of one image, width times height
     image_max_pixels: int = Field(50_000_000, ge=1)
     image_max_side: int = Field(20_000, ge=1)
     #: accepted and unfinished tasks; one more upload is refused with 503
@@ -90,6 +96,7 @@ class Settings(BaseSettings):
     wait_max_s: float = Field(120, ge=0)
     #: a task that has not finished by then is a recorded failure
     task_deadline_s: float = Field(300, gt=0)
+    #: how long results are kept
     result_ttl_s: int = Field(3600, ge=1)
     #: how soon unacknowledged work of a dead worker is taken up
     visibility_timeout_s: int = Field(60, ge=5)
@@ -100,9 +107,11 @@ class Settings(BaseSettings):
     max_deliveries: int = Field(3, ge=1)
 
     # --- log and alerts
+    #: one JSON line for each inspected image
     inference_log: Path = Path("inference_log.txt")
     inference_log_max_bytes: int = Field(50 * 2**20, ge=1024)
     inference_log_backups: int = Field(5, ge=1)
+    #: who sends; mails go out when this, the app password and `ALERT_TO` are set
     alert_email: str = Field("", validation_alias=_plain("ALERT_EMAIL"))
     alert_app_password: SecretStr = Field(
         SecretStr(""), validation_alias=_plain("ALERT_APP_PASSWORD")
