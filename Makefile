@@ -33,6 +33,7 @@ lint: $(DEV) ## style, types and import rules
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	$(BIN)/zizmor --offline --quiet .github
+	$(BIN)/kubernetes-validate --strict --quiet --no-warn deploy/kubernetes/*.yml
 
 format: $(DEV) ## rewrite the code in our style
 	$(BIN)/ruff check --fix
