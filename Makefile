@@ -8,7 +8,7 @@ SERVE := $(VENV)/.serve
 DEV := $(VENV)/.dev
 
 .DEFAULT_GOAL := help
-.PHONY: help serve demo test fuzz lint format ckpt lock clean docs test-rabbitmq images-check promtool deploy
+.PHONY: help serve demo test chaos fuzz lint format ckpt lock clean docs test-rabbitmq images-check promtool deploy
 
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,6 +24,9 @@ test: $(DEV) ## set up and run the whole test suite
 
 fuzz: $(DEV) ## look for files that no decoder should see, until stopped or 100000 of a kind
 	$(BIN)/pytest tests/fuzz --hypothesis-profile=fuzz --timeout=0
+
+chaos: $(DEV) ## break things at random for SECONDS=300 with SEED=1, and check the account
+	CHAOS_SECONDS=$(or $(SECONDS),300) CHAOS_SEED=$(or $(SEED),1) $(BIN)/pytest -s tests/chaos
 
 lint: $(DEV) ## style, types and import rules
 	$(BIN)/ruff check
