@@ -87,9 +87,22 @@ async def _task_id(
     return task_id
 
 
-async def _admitted(request: Request, service: Service) -> None:
+Deadline = Annotated[
+    float | None,
+    Query(
+        gt=0,
+        allow_inf_nan=False,
+        description="Seconds after which the answer is worth nothing: what cannot be done by then "
+        "is refused at once, what is not done by then is dropped",
+    ),
+]
+
+
+async def _admitted(request: Request, service: Service, deadline: Deadline = None) -> None:
     await spend(request, 1)
-    await service.admit()
+    declared = request.headers.get("content-length", "")
+    size = int(declared) if declared.isdecimal() else 0
+    await service.admit(size=size, deadline_s=deadline)
 
 
 Admitted = Depends(_admitted)
@@ -133,10 +146,11 @@ async def _options(
             " with the same task",
         ),
     ] = None,
+    deadline: Deadline = None,
 ) -> Options:
     client = getattr(request.state, "key_name", None) or ""
     once = idempotency_key and hashlib.sha256(f"{client}\0{idempotency_key}".encode()).hexdigest()
-    return Options(explain=explain, once=once)
+    return Options(explain=explain, once=once, deadline_s=deadline)
 
 
 UploadOptions = Annotated[Options, Depends(_options)]

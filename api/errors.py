@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Match
 
+from api.disconnect import ClientGone
 from api.headers import make_safe
 from api.metrics import Metrics
 from api.schemas import Problem
@@ -61,6 +62,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(e.ServiceError, _service_error)
     app.add_exception_handler(RedisError, _redis_error)
     app.add_exception_handler(TimeoutError, _redis_error)
+    app.add_exception_handler(ClientGone, _client_gone)
     app.add_exception_handler(RequestValidationError, _invalid_request)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(Exception, _unknown_error)
@@ -127,6 +129,10 @@ async def _service_error(request: Request, error: Exception) -> Response:
     elif isinstance(error, e.Unauthorized):
         headers["WWW-Authenticate"] = 'Bearer realm="scratch"'
     return _answer(request, problem_of(error), headers)
+
+
+async def _client_gone(_request: Request, _error: Exception) -> Response:
+    return Response(status_code=499)  # nobody reads it; nginx's number, for the metrics
 
 
 async def _redis_error(request: Request, error: Exception) -> Response:

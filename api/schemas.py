@@ -6,12 +6,19 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict
 
+from api.service import Inspection
 from shared.contract import Failure, Outcome, Prediction, TaskStatus
 from shared.records import TaskRecord
 
 _ID = "4fd1b4ddc5d24bd7a5b0c1a0a5d0b7fe"
 PREDICTION_EXAMPLE = {"pred": "scratches", "prob_no_scratches": 0.03, "prob_scratches": 0.97}
-ACCEPTED_EXAMPLE = {"task_id": _ID, "status": "queued", "status_url": f"/tasks/{_ID}"}
+ACCEPTED_EXAMPLE = {
+    "task_id": _ID,
+    "status": "queued",
+    "status_url": f"/tasks/{_ID}",
+    "position": 12,
+    "eta_ms": 240,
+}
 TASK_EXAMPLE = {
     "task_id": _ID,
     "status": "done",
@@ -60,10 +67,20 @@ class TaskAccepted(BaseModel):
     task_id: str
     status: TaskStatus
     status_url: str
+    #: in the queue, from 1, those in work included
+    position: int | None = None
+    #: until the answer, by how fast the workers have been of late; null when nobody can tell
+    eta_ms: int | None = None
 
     @classmethod
-    def of(cls, task_id: str) -> Self:
-        return cls(task_id=task_id, status=TaskStatus.QUEUED, status_url=f"/tasks/{task_id}")
+    def of(cls, inspection: Inspection) -> Self:
+        return cls(
+            task_id=inspection.task_id,
+            status=TaskStatus.QUEUED,
+            status_url=f"/tasks/{inspection.task_id}",
+            position=inspection.position,
+            eta_ms=inspection.eta_ms,
+        )
 
 
 class ExplanationView(BaseModel):
@@ -114,6 +131,8 @@ class BatchEntry(BaseModel):
     task_id: str | None = None
     status: TaskStatus | None = None
     status_url: str | None = None
+    position: int | None = None
+    eta_ms: int | None = None
     problem: Problem | None = None
 
 

@@ -96,7 +96,7 @@ class BoundedHttp(HttpToolsProtocol):
 
 async def _crowded(scope: Scope, receive: Receive, send: Send) -> None:
     problem = problem_of(Unavailable("There are too many connections."))
-    headers = {"Retry-After": str(Unavailable.retry_after_s), "Connection": "close"}
+    headers = {"Retry-After": str(Unavailable().retry_after_s), "Connection": "close"}
     response = JSONResponse(
         problem.model_dump(mode="json", exclude_none=True),
         problem.status,

@@ -12,8 +12,9 @@ from collections.abc import Awaitable
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from redis.exceptions import RedisError
+from redis.exceptions import OutOfMemoryError, RedisError
 
+from api.capacity import Capacity
 from api.results import ResultWaiter
 from api.sender import Sender
 from api.subscription import Result, Subscription
@@ -23,7 +24,7 @@ from shared.errors import (
     EmptyUpload,
     HeatmapNotFound,
     KeyReused,
-    Overloaded,
+    StorageFull,
     TaskCancelled,
     TaskNotCancellable,
     TaskNotFound,
@@ -49,6 +50,10 @@ class Inspection:
 
     task_id: str
     result: Result | None
+    #: in the queue, from 1, those in work included; None when it is answered or nobody can tell
+    position: int | None = None
+    #: until the answer, by how fast the workers have been of late
+    eta_ms: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +64,8 @@ class Options:
     explain: bool = False
     #: of client and idempotency key: an upload that was accepted under it is not accepted again
     once: str | None = None
+    #: seconds after which the answer is worth nothing, if that is before the settings' deadline
+    deadline_s: float | None = None
 
     def of_part(self, index: int) -> Options:
         """Those of one file in a request with many."""
@@ -97,30 +104,56 @@ class InspectionService:
         self._intake = intake
         self._sender = sender
         self._results = results
+        self._capacity = Capacity(intake, queue_limit=settings.queue_limit)
 
-    async def admit(self) -> None:
-        """Raises Overloaded. To be asked before an upload's body is read."""
-        if await self._intake.open_tasks(now=time.time()) >= self._settings.queue_limit:
-            raise Overloaded
+    async def admit(self, *, size: int = 0, deadline_s: float | None = None) -> None:
+        """Raises Unavailable. To be asked before an upload's body is read."""
+        await self._capacity.admit(size=size, deadline_s=deadline_s)
 
-    async def submit(self, image: bytes, options: Options = _PLAIN) -> str:
-        """Queues an image; the task's id.
-
-        Raises EmptyUpload, KeyReused, ImageError or Unavailable.
-        """
-        return await self._queue(await self._job(image, options), image, options)
+    async def submit(self, image: bytes, options: Options = _PLAIN) -> Inspection:
+        """Queues an image. Raises EmptyUpload, KeyReused, ImageError or Unavailable."""
+        job = await self._job(image, options)
+        return await self._unanswered(await self._queue(job, image, options))
 
     async def inspect(self, image: bytes, wait_s: float, options: Options = _PLAIN) -> Inspection:
-        """Queues an image and waits for its result. Raises as `submit`."""
+        """Queues an image and waits for its result, unless its turn comes only long after that.
+
+        Raises as `submit`. When this is cancelled, so is the task, if it has not begun: nobody
+        knows its id or a key to ask for it.
+        """
         if not wait_s:
-            return Inspection(task_id=await self.submit(image, options), result=None)
+            return await self.submit(image, options)
         job = await self._job(image, options)
+        try:
+            return await self._answer(job, image, wait_s, options)
+        except asyncio.CancelledError:
+            if not options.once:
+                with contextlib.suppress(RedisError, OSError):
+                    await asyncio.wait_for(self._intake.cancel(job.id), _PROBE_S)
+            raise
+
+    async def _answer(
+        self, job: InspectJob, image: bytes, wait_s: float, options: Options
+    ) -> Inspection:
+        result: Result | None = None
         with self._results.subscribed(job.id) as subscription:
             task_id = await self._queue(job, image, options, subscription)
-            if task_id == job.id:
-                return Inspection(task_id=task_id, result=await subscription.result(wait_s))
-        earlier = await self.wait_for(task_id, wait_s)
-        return Inspection(task_id=task_id, result=earlier.result)
+            if task_id == job.id and not self._capacity.in_vain(wait_s):
+                result = await subscription.result(wait_s)
+        if task_id != job.id:
+            result = (await self.wait_for(task_id, wait_s)).result
+        if result:
+            return Inspection(task_id=task_id, result=result)
+        return await self._unanswered(task_id)
+
+    async def _unanswered(self, task_id: str) -> Inspection:
+        try:
+            position = await self._intake.position(task_id)
+        except (RedisError, OSError):  # it is accepted all the same
+            position = None
+        eta_s = self._capacity.eta_s(position)
+        eta_ms = None if eta_s is None else round(eta_s * 1e3)
+        return Inspection(task_id=task_id, result=None, position=position, eta_ms=eta_ms)
 
     async def task(self, task_id: str) -> TaskRecord:
         """Raises TaskNotFound."""
@@ -194,7 +227,7 @@ class InspectionService:
 
     async def _job(self, image: bytes, options: Options) -> InspectJob:
         """Looks at the image in a thread: a large hash must not hold up other requests."""
-        await self.admit()
+        await self.admit(size=len(image), deadline_s=options.deadline_s)
         sha256 = await asyncio.to_thread(self._examine, image)
         now = time.time()
         return InspectJob(
@@ -202,7 +235,7 @@ class InspectionService:
             sha256=sha256,
             size=len(image),
             accepted_at=now,
-            deadline_at=now + self._settings.task_deadline_s,
+            deadline_at=now + min(options.deadline_s or math.inf, self._settings.task_deadline_s),
             explain=options.explain,
             sent_at=now,
         )
@@ -237,8 +270,11 @@ class InspectionService:
             if subscription:
                 await subscription.confirmed()
             await self._sender.send(job)
-            return job.id
         except (RedisError, OSError, BrokerUnavailable) as error:
             with contextlib.suppress(RedisError, OSError):
                 await self._intake.withdraw(job.id)
+            if isinstance(error, OutOfMemoryError):
+                raise StorageFull from error
             raise BrokerUnavailable from error
+        self._capacity.accepted(len(image))
+        return job.id

@@ -95,7 +95,7 @@ def _supervisor(settings: Settings, folder: Path) -> Iterator[subprocess.Popen[b
     """supervisord with all programs; SIGINT or SIGTERM to us stops it, and it stops them."""
     redis_config, redis_url = None, settings.redis_url
     if "redis_url" not in settings.model_fields_set:
-        redis_config, redis_url = write_redis_config(folder)
+        redis_config, redis_url = write_redis_config(folder, max_bytes=settings.redis_max_bytes)
     config = write_supervisor_config(folder, programs(settings, redis_config))
     process = subprocess.Popen(
         [sys.executable, "-m", "supervisor.supervisord", "--configuration", str(config)],

@@ -47,7 +47,7 @@ def programs(settings: Settings, redis_config: Path | None) -> list[Program]:
     return found
 
 
-def write_redis_config(folder: Path) -> tuple[Path, str]:
+def write_redis_config(folder: Path, *, max_bytes: int) -> tuple[Path, str]:
     """An append-only Redis on loopback with a random password; its configuration and URL."""
     password, port = secrets.token_urlsafe(24), free_port()
     config = folder / _REDIS_CONFIG
@@ -55,7 +55,8 @@ def write_redis_config(folder: Path) -> tuple[Path, str]:
     config.write_text(
         f'bind 127.0.0.1\nport {port}\nrequirepass {password}\ndir "{folder}"\n'
         # an image waits in memory until it is answered; what does not fit is refused, not evicted
-        "save ''\nappendonly yes\nappendfsync everysec\nmaxmemory-policy noeviction\ndaemonize no\n"
+        "save ''\nappendonly yes\nappendfsync everysec\ndaemonize no\n"
+        f"maxmemory {max_bytes}\nmaxmemory-policy noeviction\n"
     )
     return config, f"redis://:{password}@127.0.0.1:{port}/0"
 

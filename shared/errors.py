@@ -10,7 +10,7 @@ ServiceError
 │   ├── TaskTimedOut · UploadLost
 │   ├── BadMessage · PoisonImage · InferenceFailed · InternalError
 ├── Unavailable: try again later
-│   ├── Overloaded · RateLimited · BrokerUnavailable
+│   ├── Overloaded · StorageFull · DeadlineUnreachable · RateLimited · BrokerUnavailable
 ├── Unauthorized: an API key is needed
 ├── AccessError: the API keys or addresses are not as they must be; the api must not start
 └── CheckpointError: the model directory is not what its manifest says; the worker must not start
@@ -169,14 +169,29 @@ class Unavailable(ServiceError):
     """The service cannot take this now."""
 
     code = "unavailable"
-    #: what a client should wait before it tries again, in seconds
-    retry_after_s: int = 2
+
+    def __init__(self, message: str | None = None, *, retry_after_s: int = 2) -> None:
+        super().__init__(message)
+        #: what a client should wait before it tries again, in seconds
+        self.retry_after_s = retry_after_s
 
 
 class Overloaded(Unavailable):
     """The queue is full."""
 
     code = "queue_full"
+
+
+class StorageFull(Unavailable):
+    """There is no room for another image."""
+
+    code = "storage_full"
+
+
+class DeadlineUnreachable(Unavailable):
+    """The answer would come after the deadline of this request."""
+
+    code = "deadline_unreachable"
 
 
 class RateLimited(Unavailable):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,6 +47,23 @@ class Earlier:
 
     task_id: str
     sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """What decides whether one more upload can be taken."""
+
+    open_tasks: int
+    workers: list[Heartbeat]
+    #: bytes until Redis is as full as we let it become; infinite where it has no bound
+    memory_left: float
+
+
+def _memory_left(info: Any) -> float:
+    """Nine tenths are for uploads: a Redis that is full cannot even store a result."""
+    if not isinstance(info, dict) or not info.get("maxmemory"):  # or we may not ask: an ACL
+        return math.inf
+    return float(info["maxmemory"] * 0.9 - info["used_memory"])
 
 
 class Intake:
@@ -102,6 +120,11 @@ class Intake:
         pipe.zadd(OPEN_KEY, {job.id: job.deadline_at})
         pipe.zadd(SENT_KEY, {job.id: job.accepted_at})
 
+    async def position(self, task_id: str) -> int | None:
+        """The place of an unfinished task in the queue, from 1; those in work count."""
+        ahead: Any = await self._redis.zrank(SENT_KEY, task_id)
+        return None if ahead is None else int(ahead) + 1
+
     async def withdraw(self, task_id: str) -> None:
         """Takes back what was accepted but could not be queued."""
         async with self._redis.pipeline(transaction=True) as pipe:
@@ -153,9 +176,20 @@ class Intake:
             await self._redis.publish(result_key(outcome.id), meta)
         return bool(first)
 
-    async def open_tasks(self, *, now: float) -> int:
-        """Those past their deadline have failed, whatever became of their message."""
-        return int(await self._redis.zcount(OPEN_KEY, now, "+inf"))
+    async def standing(self, *, now: float) -> Standing:
+        """Tasks past their deadline have failed, whatever became of their message."""
+        async with self._redis.pipeline(transaction=False) as pipe:
+            pipe.zcount(OPEN_KEY, now, "+inf")
+            pipe.time()
+            pipe.hvals(WORKERS_KEY)
+            pipe.info("memory")
+            open_tasks, clock, beats, info = await pipe.execute(raise_on_error=False)
+        for reply in (open_tasks, clock, beats):
+            if isinstance(reply, Exception):
+                raise reply
+        return Standing(
+            open_tasks=open_tasks, workers=ready(clock, beats), memory_left=_memory_left(info)
+        )
 
     async def backlog(self, *, now: float) -> Backlog:
         """Costs the same however long the queue is."""

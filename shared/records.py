@@ -164,6 +164,8 @@ class Heartbeat(BaseModel):
     variant: str
     pid: int
     beat_at: float
+    #: tasks a second while it has any; None while too few were seen
+    per_s: float | None = None
     #: on trial beside `model`
     challenger: str | None = None
     #: the rollout it follows, by number, and what it lacks to follow it wholly

@@ -90,6 +90,8 @@ class Settings(BaseSettings):
     image_max_side: int = Field(20_000, ge=1)
     #: accepted and unfinished tasks; one more upload is refused with 503
     queue_limit: int = Field(1000, ge=1)
+    #: memory of the embedded Redis: uploads, queue and results; above nine tenths, 503
+    redis_max_bytes: int = Field(2**30, ge=2**26)
     #: how long `POST /upload_image` waits before it answers 202
     wait_s: float = Field(30, ge=0)
     #: the longest `?wait=`

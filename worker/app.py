@@ -14,7 +14,6 @@ from shared.logs import configure_logs
 from shared.settings import Settings, get_settings
 from shared.tracing import start_tracing
 from worker.events import ThreadSafeEvents
-from worker.metrics import WorkerMetrics
 from worker.predictor import Predictor
 from worker.results import SCHEME
 from worker.station import Station
@@ -80,23 +79,25 @@ def create_app(settings: Settings) -> Celery:
     def on_worker_shutdown(sender: Any, **_: Any) -> None:
         stations[0].close(sender.hostname)
 
-    _count_tasks(lambda: stations[0].metrics)
+    _count_tasks(lambda: stations[0])
     register(app, predictor)
     return app
 
 
-def _count_tasks(metrics: Callable[[], WorkerMetrics]) -> None:
+def _count_tasks(station: Callable[[], Station]) -> None:
     @_on(signals.task_prerun)
     def on_task_prerun(**_: Any) -> None:
-        metrics().in_flight.inc()
+        station().metrics.in_flight.inc()
+        station().drain.begin()
 
     @_on(signals.task_postrun)
     def on_task_postrun(**_: Any) -> None:
-        metrics().in_flight.dec()
+        station().metrics.in_flight.dec()
+        station().drain.end()
 
     @_on(signals.task_retry)
     def on_task_retry(**_: Any) -> None:
-        metrics().retries.inc()
+        station().metrics.retries.inc()
 
 
 app = create_app(get_settings())

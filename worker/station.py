@@ -18,6 +18,7 @@ from shared.worklist import Worklist
 from worker.alerts import open_alerts
 from worker.batcher import Batcher
 from worker.deployer import Deployer
+from worker.drain import DrainRate
 from worker.lineup import Lineup
 from worker.logbook import Logbook
 from worker.metrics import WorkerMetrics
@@ -44,6 +45,7 @@ class Station:
             socket_connect_timeout=_REDIS_TIMEOUT_S,
         )
         self.metrics = WorkerMetrics()
+        self.drain = DrainRate()
         self._deployer = Deployer(Opener(settings), RolloutStore(redis), changed=self._show_models)
         self._deployer.open_first()
         self._worklist = Worklist(redis, record_ttl_s=settings.record_ttl_s)
@@ -93,7 +95,7 @@ class Station:
             logger.critical("the model does not answer: this worker ends")
             os._exit(_EXIT_STUCK)
         try:
-            self._worklist.beat(name, pid=os.getpid(), **self._serving())
+            self._worklist.beat(name, pid=os.getpid(), per_s=self.drain.per_s(), **self._serving())
         except RedisError as error:
             logger.warning("no heartbeat: %s", error)
 

@@ -9,6 +9,7 @@ from starlette.datastructures import UploadFile
 from starlette.responses import JSONResponse, Response
 
 from api.deps import Image, Images, Service, SettingsDep, UploadOptions, UploadWait
+from api.disconnect import unless_gone
 from api.errors import problem_of, problem_responses
 from api.schemas import (
     ACCEPTED_EXAMPLE,
@@ -65,8 +66,12 @@ async def upload_image(
     service: Service,
     options: UploadOptions,
 ) -> Response:
-    """Waits for the answer, as long as `wait` says; then the task goes on, and 202 names it."""
-    inspection = await service.inspect(image, wait.seconds, options)
+    """Waits for the answer, as long as `wait` says; then the task goes on, and 202 names it.
+
+    202 comes at once when the queue is far too long for `wait`. A client that goes away before it
+    is answered takes its task back, unless that has begun or has an `Idempotency-Key`.
+    """
+    inspection = await unless_gone(request, service.inspect(image, wait.seconds, options))
     request.state.task_id = inspection.task_id
     return _accepted(inspection, wait) if inspection.result is None else _answered(inspection)
 
@@ -95,14 +100,14 @@ async def _accept(
 ) -> dict[str, Any]:
     """The fields of an entry that say what became of its file."""
     try:
-        task_id = await service.submit(await read_file(upload, settings), options)
+        inspection = await service.submit(await read_file(upload, settings), options)
     except (UploadError, ImageError, Unavailable) as error:
         return {"problem": problem_of(error)}
-    return dict(TaskAccepted.of(task_id))
+    return dict(TaskAccepted.of(inspection))
 
 
 def _accepted(inspection: Inspection, wait: Wait) -> Response:
-    body = TaskAccepted.of(inspection.task_id)
+    body = TaskAccepted.of(inspection)
     headers = {"Location": body.status_url, "X-Task-Id": body.task_id}
     if wait.applied:
         headers["Preference-Applied"] = wait.applied

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from api.deps import Service, TaskId, TaskWait
+from api.disconnect import unless_gone
 from api.errors import problem_responses
 from api.schemas import TaskView
 
@@ -13,9 +14,11 @@ router = APIRouter(prefix="/tasks", tags=["tasks"])
 
 
 @router.get("/{task_id}", responses=problem_responses(404, 422, 503))
-async def read_task(task_id: TaskId, wait: TaskWait, service: Service) -> TaskView:
+async def read_task(
+    request: Request, task_id: TaskId, wait: TaskWait, service: Service
+) -> TaskView:
     """The task as it is, or, with `?wait=`, as soon as it is final."""
-    return TaskView.of(await service.wait_for(task_id, wait.seconds))
+    return TaskView.of(await unless_gone(request, service.wait_for(task_id, wait.seconds)))
 
 
 @router.get(

@@ -13,6 +13,7 @@ from redis.asyncio import Redis
 
 from api.main import create_app
 from shared.contract import Failure, InspectJob
+from shared.records import WORKERS_KEY, Heartbeat
 from shared.settings import Settings
 from tests.fakes_api import FakeSender, FakeWorker, image_bytes, outcome
 
@@ -48,6 +49,19 @@ def sender() -> FakeSender:
 @pytest.fixture
 def worker(redis: Redis) -> FakeWorker:
     return FakeWorker(redis)
+
+
+@pytest.fixture
+def beating(redis: Redis) -> Callable[..., Awaitable[None]]:
+    """A worker that has just said that it is ready, and how fast it is."""
+
+    async def beat(per_s: float | None = None) -> None:
+        seconds, micros = await redis.time()
+        now = seconds + micros / 1e6
+        heartbeat = Heartbeat(name="w", model="m", variant="v", pid=1, beat_at=now, per_s=per_s)
+        await redis.hset(WORKERS_KEY, "w", heartbeat.model_dump_json())
+
+    return beat
 
 
 @pytest.fixture

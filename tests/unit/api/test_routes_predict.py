@@ -75,6 +75,8 @@ async def test_accepts_without_an_answer(upload, sender, query, headers, applied
         "task_id": task_id,
         "status": "queued",
         "status_url": f"/tasks/{task_id}",
+        "position": 1,
+        "eta_ms": None,
     }
     assert response.headers["location"] == f"/tasks/{task_id}"
     assert response.headers.get("preference-applied") == applied
@@ -243,4 +245,30 @@ async def test_a_batch_with_an_idempotency_key_may_be_sent_again(client, sender)
 
 async def test_an_idempotency_key_has_a_bound(upload):
     response = await upload(headers={"Idempotency-Key": "k" * 256})
+    assert (response.status_code, response.json()["code"]) == (422, "invalid_request")
+
+
+async def test_a_202_says_when_its_turn_comes(upload, beating):
+    await beating(per_s=2)
+    bodies = [(await upload(url="/upload_image?wait=false")).json() for _ in range(3)]
+    assert [(body["position"], body["eta_ms"]) for body in bodies] == [
+        (1, 500), (2, 1000), (3, 1500)
+    ]  # fmt: skip
+
+
+async def test_a_deadline_that_cannot_be_met_is_refused_before_the_body(client, beating):
+    await beating(per_s=0.1)
+
+    async def never_read():
+        pytest.fail("the body was read")
+        yield b""
+
+    response = await client.post("/upload_image?deadline=3", content=never_read())
+    assert (response.status_code, response.json()["code"]) == (503, "deadline_unreachable")
+    assert response.headers["retry-after"] == "7"
+
+
+@pytest.mark.parametrize("deadline", ["0", "-1", "soon", "inf", "nan"])
+async def test_a_deadline_must_be_seconds(upload, deadline):
+    response = await upload(url=f"/upload_image?deadline={deadline}")
     assert (response.status_code, response.json()["code"]) == (422, "invalid_request")

@@ -6,6 +6,7 @@ import time
 
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import OutOfMemoryError
 
 from api.results import ResultWaiter
 from api.service import Inspection, InspectionService, Options
@@ -14,6 +15,7 @@ from shared.errors import (
     EmptyUpload,
     KeyReused,
     Overloaded,
+    StorageFull,
     TaskNotCancellable,
     TaskNotFound,
     UnsupportedImage,
@@ -36,9 +38,9 @@ async def service(settings, redis, intake, sender):
 
 async def test_a_submitted_image_is_stored_recorded_and_sent(service, sender, redis, settings):
     image = image_bytes()
-    task_id = await service.submit(image)
+    inspection = await service.submit(image)
     (job,) = sender.jobs
-    assert job.id == task_id
+    assert (inspection.task_id, inspection.position) == (job.id, 1)
     assert job.sha256 == hashlib.sha256(image).hexdigest()
     assert job.size == len(image)
     assert job.deadline_at - job.accepted_at == pytest.approx(settings.task_deadline_s)
@@ -49,7 +51,7 @@ async def test_a_submitted_image_is_stored_recorded_and_sent(service, sender, re
 
 
 async def test_every_task_has_an_id_of_its_own(service):
-    assert len({await service.submit(image_bytes()) for _ in range(3)}) == 3
+    assert len({(await service.submit(image_bytes())).task_id for _ in range(3)}) == 3
 
 
 @pytest.mark.parametrize(("image", "error"), [(b"", EmptyUpload), (b"text", UnsupportedImage)])
@@ -126,7 +128,7 @@ async def test_what_cannot_be_stored_is_not_sent(service, sender, intake, monkey
 
 
 async def test_two_poll_one_task(service, worker):
-    task_id = await service.submit(image_bytes())
+    task_id = (await service.submit(image_bytes())).task_id
     polls = [asyncio.create_task(service.wait_for(task_id, 5)) for _ in range(2)]
     await asyncio.sleep(0.02)
     await worker.finish(outcome(task_id))
@@ -137,18 +139,18 @@ async def test_two_poll_one_task(service, worker):
 async def test_cancel(service, worker):
     with pytest.raises(TaskNotFound):
         await service.cancel("0" * 32)
-    task_id = await service.submit(image_bytes())
+    task_id = (await service.submit(image_bytes())).task_id
     for _ in range(2):
         record = await service.cancel(task_id)
         assert record.failure and record.failure.code == "task_cancelled"
-    done_id = await service.submit(image_bytes())
+    done_id = (await service.submit(image_bytes())).task_id
     await worker.finish(outcome(done_id))
     with pytest.raises(TaskNotCancellable):
         await service.cancel(done_id)
 
 
 async def test_cancelling_wakes_who_waits(service):
-    task_id = await service.submit(image_bytes())
+    task_id = (await service.submit(image_bytes())).task_id
     wait = asyncio.create_task(service.wait_for(task_id, 30))
     await asyncio.sleep(0.02)
     await service.cancel(task_id)
@@ -156,7 +158,7 @@ async def test_cancelling_wakes_who_waits(service):
 
 
 async def test_what_was_told_as_timed_out_stays_so(service, redis, worker):
-    task_id = await service.submit(image_bytes())
+    task_id = (await service.submit(image_bytes())).task_id
     await redis.hset(task_key(task_id), "deadline_at", time.time() - 16)
     assert (await service.task(task_id)).failure.code == "task_timed_out"
     assert not await redis.set(result_key(task_id), "a late answer", nx=True)
@@ -170,7 +172,7 @@ async def test_one_key_one_task(service, sender, worker):
     again = await service.inspect(image_bytes(), 5, once)
     assert again == Inspection(task_id=first.task_id, result=outcome(first.task_id))
     assert len(sender.jobs) == 1
-    assert await service.submit(image_bytes(), Options(once="another")) != first.task_id
+    assert (await service.submit(image_bytes(), Options(once="another"))).task_id != first.task_id
 
 
 async def test_a_key_stands_for_one_image(service, sender):
@@ -184,7 +186,7 @@ async def test_many_at_once_with_one_key_are_one_task(service, sender, redis):
     answers = await asyncio.gather(
         *(service.submit(image_bytes(), Options(once="k")) for _ in range(20))
     )
-    assert len(set(answers)) == len(sender.jobs) == 1
+    assert len({answer.task_id for answer in answers}) == len(sender.jobs) == 1
     assert len(await redis.keys("scratch:task:*")) == 1
 
 
@@ -193,4 +195,61 @@ async def test_what_could_not_be_queued_may_be_sent_again_with_its_key(service, 
     with pytest.raises(BrokerUnavailable):
         await service.submit(image_bytes(), Options(once="k"))
     sender.fails = False
-    assert await service.submit(image_bytes(), Options(once="k")) == sender.jobs[0].id
+    again = await service.submit(image_bytes(), Options(once="k"))
+    assert again.task_id == sender.jobs[0].id
+
+
+async def test_a_deadline_shortens_what_the_settings_say(service, sender):
+    await service.submit(image_bytes(), Options(deadline_s=20))
+    await service.submit(image_bytes(), Options(deadline_s=1e6))
+    lives = [job.deadline_at - job.accepted_at for job in sender.jobs]
+    assert lives == pytest.approx([20, 300])
+
+
+async def test_a_client_that_goes_takes_its_task_back(service, redis, sender):
+    request = asyncio.create_task(service.inspect(image_bytes(), 30))
+    while not sender.jobs:
+        await asyncio.sleep(0.01)
+    request.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await request
+    (job,) = sender.jobs
+    assert (await service.task(job.id)).failure.code == "task_cancelled"
+    assert not await redis.exists(upload_key(job.id), OPEN_KEY)
+
+
+async def test_a_task_that_has_begun_goes_on_without_its_client(service, redis, sender):
+    request = asyncio.create_task(service.inspect(image_bytes(), 30))
+    while not sender.jobs:
+        await asyncio.sleep(0.01)
+    await redis.hset(task_key(sender.jobs[0].id), "started_at", time.time())
+    request.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await request
+    assert (await service.task(sender.jobs[0].id)).result is None
+
+
+async def test_nobody_waits_for_what_comes_only_long_after(service, redis, beating):
+    await beating(per_s=0.1)
+    inspection = await asyncio.wait_for(service.inspect(image_bytes(), 4), 3)
+    assert (inspection.result, inspection.position, inspection.eta_ms) == (None, 1, 10_000)
+
+
+async def test_a_redis_that_is_full_is_told(service, intake, monkeypatch):
+    async def full(*_: object, **__: object) -> None:
+        raise OutOfMemoryError("used memory > 'maxmemory'")
+
+    monkeypatch.setattr(intake, "accept", full)
+    with pytest.raises(StorageFull):
+        await service.submit(image_bytes())
+
+
+async def test_with_a_key_of_its_own_a_client_may_come_back(service, sender):
+    options = Options(once="k")
+    request = asyncio.create_task(service.inspect(image_bytes(), 30, options))
+    while not sender.jobs:
+        await asyncio.sleep(0.01)
+    request.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await request
+    assert (await service.task(sender.jobs[0].id)).result is None

@@ -22,7 +22,7 @@ def test_a_redis_of_ours_starts_first_and_stops_last(tmp_path: Path) -> None:
 
 
 def test_redis_keeps_its_data_and_asks_for_a_password(tmp_path: Path) -> None:
-    config, url = write_redis_config(tmp_path)
+    config, url = write_redis_config(tmp_path, max_bytes=2**28)
 
     words = dict(line.split(" ", 1) for line in config.read_text().splitlines())
     assert words["appendonly"] == "yes"
@@ -34,7 +34,8 @@ def test_redis_keeps_its_data_and_asks_for_a_password(tmp_path: Path) -> None:
 
 
 def test_every_start_has_another_password(tmp_path: Path) -> None:
-    assert write_redis_config(tmp_path)[1] != write_redis_config(tmp_path)[1]
+    urls = [write_redis_config(tmp_path, max_bytes=2**28)[1] for _ in range(2)]
+    assert urls[0] != urls[1]
 
 
 def test_a_percent_sign_in_a_path_survives_supervisord(tmp_path: Path) -> None:

@@ -71,13 +71,13 @@ async def test_an_accepted_task_is_known_and_queued(intake: Intake) -> None:
         1000.0,
         1300.0,
     )
-    assert await intake.open_tasks(now=1001.0) == 1
+    assert (await intake.standing(now=1001.0)).open_tasks == 1
 
 
 async def test_a_task_past_its_deadline_no_longer_counts(intake: Intake, redis: FakeRedis) -> None:
     await intake.accept(JOB, b"img")
-    assert await intake.open_tasks(now=1299.0) == 1
-    assert await intake.open_tasks(now=1301.0) == 0
+    assert (await intake.standing(now=1299.0)).open_tasks == 1
+    assert (await intake.standing(now=1301.0)).open_tasks == 0
 
 
 async def test_open_ids_are_forgotten_with_their_records(intake: Intake, redis: FakeRedis) -> None:
@@ -172,7 +172,7 @@ async def test_a_finished_task_shows_its_outcome(
     assert record is not None
     assert (record.status, record.result) == (status, outcome)
     assert redis.get(upload_key("one")) is None
-    assert await intake.open_tasks(now=1001.0) == 0
+    assert (await intake.standing(now=1001.0)).open_tasks == 0
 
 
 async def test_a_finished_task_is_unknown_once_its_result_has_expired(
@@ -214,7 +214,7 @@ async def test_a_waiting_task_can_be_cancelled(
     record = await intake.record("one")
     assert record is not None and record.failure and record.failure.code == "task_cancelled"
     assert not worklist.claim(JOB).open
-    assert await intake.open_tasks(now=1001.0) == 0
+    assert (await intake.standing(now=1001.0)).open_tasks == 0
     assert redis.get(upload_key("one")) is None
 
 

@@ -1,0 +1,82 @@
+"""Whether one more upload can be taken, and when its turn comes; decided from one look at Redis
+that all requests of half a second share."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+
+from shared.errors import DeadlineUnreachable, Overloaded, StorageFull
+from shared.intake import Intake, Standing
+
+#: seconds for which a look at Redis is good; what this process accepts meanwhile is added to it
+_FRESH_S = 0.5
+#: an estimate that is cautious by half refuses nobody too early
+_CAUTION = 2.0
+#: the part of the queue that should be free before refused clients come back
+_ROOM = 0.1
+#: seconds that a refused client is told to wait, at least and at most
+_RETRY_S = (1, 60)
+#: while no worker has said how fast it is: about what one takes to start
+_RETRY_UNKNOWN_S = 10
+
+
+class Capacity:
+    """Raises RedisError when Redis does not answer."""
+
+    def __init__(self, intake: Intake, *, queue_limit: int) -> None:
+        self._intake = intake
+        self._limit = queue_limit
+        self._standing: Standing | None = None
+        self._looked_at = -math.inf
+        self._looking = asyncio.Lock()
+        self._tasks = 0
+        self._bytes = 0
+
+    async def admit(self, *, size: int, deadline_s: float | None) -> None:
+        """Raises Overloaded, StorageFull or DeadlineUnreachable. `size`: bytes, as far as known."""
+        standing = await self._look()
+        open_tasks = self._open_tasks
+        if open_tasks >= self._limit:
+            raise Overloaded(retry_after_s=self._worked_off(open_tasks - self._limit * (1 - _ROOM)))
+        if self._bytes + size > standing.memory_left:
+            raise StorageFull(retry_after_s=self._worked_off(open_tasks * _ROOM))
+        eta_s = self.eta_s(open_tasks + 1)
+        if deadline_s is not None and eta_s is not None and eta_s > deadline_s * _CAUTION:
+            raise DeadlineUnreachable(retry_after_s=_seconds(eta_s - deadline_s))
+
+    def accepted(self, size: int) -> None:
+        self._tasks += 1
+        self._bytes += size
+
+    @property
+    def _open_tasks(self) -> int:
+        return self._tasks + (self._standing.open_tasks if self._standing else 0)
+
+    def eta_s(self, position: int | None) -> float | None:
+        """Seconds until a task in this place of the queue is done; None: nobody can tell."""
+        rate = sum(worker.per_s or 0 for worker in self._standing.workers) if self._standing else 0
+        return position / rate if rate and position is not None else None
+
+    def in_vain(self, wait_s: float) -> bool:
+        """Whether there is no point in waiting so long for what was accepted last."""
+        eta_s = self.eta_s(self._open_tasks)
+        return eta_s is not None and eta_s > wait_s * _CAUTION
+
+    def _worked_off(self, tasks: float) -> int:
+        eta_s = self.eta_s(math.ceil(tasks))
+        return _RETRY_UNKNOWN_S if eta_s is None else _seconds(eta_s)
+
+    async def _look(self) -> Standing:
+        async with self._looking:
+            if self._standing is None or time.monotonic() - self._looked_at > _FRESH_S:
+                self._tasks = self._bytes = 0
+                self._standing = await self._intake.standing(now=time.time())
+                self._looked_at = time.monotonic()
+            return self._standing
+
+
+def _seconds(seconds: float) -> int:
+    least, most = _RETRY_S
+    return max(least, min(most, math.ceil(seconds)))

@@ -1,0 +1,76 @@
+"""When an upload is refused, and what its client is told about when to come back."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from api.capacity import Capacity
+from shared.errors import DeadlineUnreachable, Overloaded, StorageFull, Unavailable
+from shared.intake import Standing
+from shared.records import Heartbeat
+
+
+class FakeIntake:
+    def __init__(self, *, per_s: float | None = None, **fields: object) -> None:
+        worker = Heartbeat(name="w", model="m", variant="v", pid=1, beat_at=0, per_s=per_s)
+        values = {"open_tasks": 0, "workers": [worker, worker], "memory_left": math.inf} | fields
+        self.answer = Standing(**values)
+        self.asked = 0
+
+    async def standing(self, *, now: float) -> Standing:
+        self.asked += 1
+        return self.answer
+
+
+async def refusal(intake: FakeIntake, error: type[Unavailable], **request: float) -> int:
+    capacity = Capacity(intake, queue_limit=100)
+    with pytest.raises(error) as refused:
+        await capacity.admit(**({"size": 0, "deadline_s": None} | request))
+    return refused.value.retry_after_s
+
+
+async def test_a_client_is_told_when_a_tenth_of_the_queue_will_be_free():
+    intake = FakeIntake(open_tasks=100, per_s=0.5)  # each of two workers
+    assert await refusal(intake, Overloaded) == 10
+
+
+@pytest.mark.parametrize(("per_s", "retry_after_s"), [(None, 10), (1e4, 1), (1e-4, 60)])
+async def test_what_a_client_is_told_is_bounded(per_s, retry_after_s):
+    intake = FakeIntake(open_tasks=100, per_s=per_s)
+    assert await refusal(intake, Overloaded) == retry_after_s
+
+
+async def test_requests_at_a_time_share_one_look_and_count_what_they_add():
+    intake = FakeIntake(open_tasks=98)
+    capacity = Capacity(intake, queue_limit=100)
+    for _ in range(2):
+        await capacity.admit(size=0, deadline_s=None)
+        capacity.accepted(1000)
+    with pytest.raises(Overloaded):
+        await capacity.admit(size=0, deadline_s=None)
+    assert intake.asked == 1
+
+
+async def test_what_does_not_fit_into_memory_is_refused():
+    intake = FakeIntake(memory_left=2500)
+    capacity = Capacity(intake, queue_limit=100)
+    for _ in range(2):
+        await capacity.admit(size=1000, deadline_s=None)
+        capacity.accepted(1000)
+    with pytest.raises(StorageFull):
+        await capacity.admit(size=1000, deadline_s=None)
+
+
+async def test_a_deadline_out_of_reach_is_refused_at_once():
+    intake = FakeIntake(open_tasks=59, per_s=1)  # the sixtieth is done in 30 s
+    assert await refusal(intake, DeadlineUnreachable, deadline_s=14) == 16
+    await Capacity(intake, queue_limit=100).admit(size=0, deadline_s=16)  # cautious by half
+
+
+async def test_without_a_measured_rate_nothing_is_out_of_reach():
+    capacity = Capacity(FakeIntake(open_tasks=99), queue_limit=100)
+    await capacity.admit(size=0, deadline_s=0.001)
+    assert capacity.eta_s(5) is None
+    assert not capacity.in_vain(0.001)

@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from api.disconnect import ClientGone, unless_gone
+
+
+class FakeRequest:
+    def __init__(self) -> None:
+        self.gone = asyncio.Event()
+
+    async def receive(self):
+        await self.gone.wait()
+        return {"type": "http.disconnect"}
+
+
+async def test_the_work_is_done_while_the_client_is_there():
+    async def work() -> int:
+        return 7
+
+    assert await unless_gone(FakeRequest(), work()) == 7
+
+
+async def test_what_the_work_raises_is_raised():
+    async def work() -> None:
+        raise ValueError("bad")
+
+    with pytest.raises(ValueError, match="bad"):
+        await unless_gone(FakeRequest(), work())
+
+
+async def test_the_work_is_cancelled_and_over_when_the_client_goes():
+    request, steps = FakeRequest(), []
+
+    async def work() -> None:
+        try:
+            request.gone.set()
+            await asyncio.sleep(60)
+        finally:
+            await asyncio.sleep(0)
+            steps.append("tidied up")
+
+    with pytest.raises(ClientGone):
+        await unless_gone(request, work())
+    assert steps == ["tidied up"]
