@@ -59,7 +59,7 @@ def hurt(stack: Stack, fault: Fault, rng: random.Random) -> None:
 @pytest.fixture(scope="module")
 def shared_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     with stack(tmp_path_factory.mktemp("chaos")) as running:
-        running.pace = 0.5
+        running.pace = 0.35
         yield running
 
 
@@ -85,7 +85,7 @@ def test_every_fault_once(shared_stack: Stack) -> None:
     with Clients(account, seed=_SEED):
         for fault in FAULTS:
             hurt(shared_stack, fault, rng)
-            time.sleep(1)
+            time.sleep(0.5)
     balance(shared_stack, account)
 
 
