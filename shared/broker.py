@@ -51,20 +51,10 @@ def celery_app(settings: Settings, *, results: bool) -> Celery:
         result_backend_transport_options={"retry_policy": {"max_retries": 8}},
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
-<<<<<<< HEAD
+        broker_channel_error_retry=True,  # a Redis that is full or read-only for a while
         # Nobody would answer heartbeats on the idle connections of who only sends.
         broker_heartbeat=_HEARTBEAT_S if results else 0,
         broker_transport_options=_transport_options(settings, sends=not results),
-=======
-        broker_channel_error_retry=True,  # a Redis that is full or read-only for a while
-        broker_transport_options={
-            "visibility_timeout": settings.visibility_timeout_s,
-            "unacked_restore_interval": 5,
-            "unacked_restore_throttle": 1,
-            "socket_timeout": _SOCKET_TIMEOUT_S,
-            "socket_connect_timeout": _SOCKET_TIMEOUT_S,
-        },
->>>>>>> 3aaa7da (chaos: real processes, seventeen faults, one account that must balance)
         task_publish_retry_policy={"max_retries": 1, "interval_start": 0, "interval_max": 0.2},
     )
     return app
