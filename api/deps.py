@@ -15,6 +15,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.datastructures import UploadFile
 
 from api.fairness import spend
+from api.identity import Client
 from api.metrics import Metrics
 from api.service import InspectionService, Options
 from api.uploads import files_of, read_many, read_one
@@ -134,6 +135,7 @@ async def _images(
 
 async def _options(
     request: Request,
+    client_key: Client,
     explain: Annotated[
         bool, Query(description="Also keep where the evidence lies: `/tasks/{id}/heatmap.png`")
     ] = False,
@@ -150,7 +152,7 @@ async def _options(
 ) -> Options:
     client = getattr(request.state, "key_name", None) or ""
     once = idempotency_key and hashlib.sha256(f"{client}\0{idempotency_key}".encode()).hexdigest()
-    return Options(explain=explain, once=once, deadline_s=deadline)
+    return Options(explain=explain, once=once, deadline_s=deadline, client=client_key)
 
 
 UploadOptions = Annotated[Options, Depends(_options)]

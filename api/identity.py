@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Annotated, cast
 
-from fastapi import Depends, Request
+from fastapi import Depends, Header, Request
 from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
 
 from shared.errors import AccessError, Unauthorized
@@ -50,4 +51,18 @@ async def _identified(
     request.state.key_name = gate.name_of(bearer.credentials if bearer else header)
 
 
+async def _client(
+    request: Request,
+    x_client_id: Annotated[
+        str | None, Header(description="Any name of your own: one client, one model of a trial")
+    ] = None,
+) -> str:
+    """Opaque, the same for the same client; empty when neither header nor key names one."""
+    key_name = getattr(request.state, "key_name", None)
+    if not (key_name or x_client_id):
+        return ""
+    return hashlib.sha256(f"{key_name}\n{x_client_id}".encode()).hexdigest()[:16]
+
+
 Identified = Depends(_identified)
+Client = Annotated[str, Depends(_client)]

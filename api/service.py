@@ -66,6 +66,8 @@ class Options:
     once: str | None = None
     #: seconds after which the answer is worth nothing, if that is before the settings' deadline
     deadline_s: float | None = None
+    #: see InspectJob
+    client: str = ""
 
     def of_part(self, index: int) -> Options:
         """Those of one file in a request with many."""
@@ -237,6 +239,7 @@ class InspectionService:
             accepted_at=now,
             deadline_at=now + min(options.deadline_s or math.inf, self._settings.task_deadline_s),
             explain=options.explain,
+            client=options.client,
             sent_at=now,
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -168,6 +169,64 @@ def models() -> None:
     from cli.models import refusing, show
 
     raise typer.Exit(refusing(lambda: show(_settings())))
+
+
+ab = typer.Typer(help="Try a challenger beside the champion.", no_args_is_help=True)
+app.add_typer(ab, name="ab")
+
+
+@ab.command("start")
+def start_trial(
+    name: Annotated[str, typer.Argument(help="A checkpoint in SCRATCH_CKPTS.")],
+    share: Annotated[
+        float, typer.Option(min=0.001, max=0.999, help="Of the clients, who get its answers.")
+    ] = 0.1,
+    shadow: Annotated[
+        bool, typer.Option("--shadow", help="It judges everything and answers nobody.")
+    ] = False,
+    wait: Wait = 60,
+) -> None:
+    """Put a challenger beside the champion; a trial that runs ends."""
+    from cli.ab import start as run
+    from cli.models import refusing
+
+    settings = _settings()
+    raise typer.Exit(refusing(lambda: run(name, settings, share=share, shadow=shadow, wait_s=wait)))
+
+
+@ab.command("stop")
+def stop_trial(wait: Wait = 60) -> None:
+    """End the trial; the champion goes on alone."""
+    from cli.ab import stop as run
+    from cli.models import refusing
+
+    raise typer.Exit(refusing(lambda: run(_settings(), wait_s=wait)))
+
+
+@ab.command("report")
+def report_trial(
+    trial: Annotated[str | None, typer.Option(help="[default: the one that runs]")] = None,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+) -> None:
+    """Compare the two, and say: promote, keep, or not enough evidence yet."""
+    from cli.ab import report as run
+    from cli.models import refusing
+
+    raise typer.Exit(refusing(lambda: run(_settings(), trial_id=trial, as_json=json)))
+
+
+class Said(StrEnum):
+    SCRATCHES = "scratches"
+    NO_SCRATCHES = "no_scratches"
+
+
+@ab.command("label")
+def label_task(task_id: str, said: Said) -> None:
+    """Say what a task's photo really shows; the trial learns from it."""
+    from cli.ab import label as run
+    from cli.models import refusing
+
+    raise typer.Exit(refusing(lambda: run(task_id, said.value, _settings())))
 
 
 if __name__ == "__main__":

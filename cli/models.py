@@ -17,6 +17,7 @@ from shared.model.manifest import MANIFEST
 from shared.records import Heartbeat
 from shared.rollout import Rollout, RolloutStore
 from shared.settings import Settings
+from shared.trials import TrialStore
 from shared.worklist import Worklist
 
 #: seconds until a Redis that accepts but never answers counts as away
@@ -35,6 +36,7 @@ class Fleet:
     """What an operator sees of the workers."""
 
     rollouts: RolloutStore
+    trials: TrialStore
     worklist: Worklist
 
     def workers(self) -> list[Heartbeat]:
@@ -50,7 +52,7 @@ def open_fleet(settings: Settings) -> Fleet:
         url, socket_timeout=_REDIS_TIMEOUT_S, socket_connect_timeout=_REDIS_TIMEOUT_S
     )
     worklist = Worklist(redis, record_ttl_s=settings.record_ttl_s)
-    return Fleet(RolloutStore(redis), worklist)
+    return Fleet(RolloutStore(redis), TrialStore(redis), worklist)
 
 
 def refusing(command: Callable[[], int]) -> int:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
+from safetensors.numpy import load_file
+from safetensors.numpy import save_file as save_arrays
 from safetensors.torch import save_file
 
 from shared.model.backbone import empty_tower, register_config, tower_config
@@ -16,6 +19,8 @@ from shared.model.classifier import Classifier, FeatureExtractor, Head
 from shared.model.decode import decode
 from shared.model.labels import LABELS
 from shared.model.manifest import MANIFEST, Features, Manifest, Preprocess, sha256_of
+from shared.model.preprocess import ImageLimits, preprocess
+from shared.model.runtime import open_runtime
 from shared.model.views import make_views, min_side
 
 #: an open_clip model of our own: no built-in has this name
@@ -31,15 +36,17 @@ def tiny_checkpoint(
     grids: tuple[int, ...] = (1,),
     seed: int = 0,
     name: str = "tiny",
+    head_seed: int = 2,
 ) -> Path:
     """Writes a checkpoint that `open_inspector` accepts into `folder`, and returns it.
 
-    With `openvino`, also a float graph exported the way training does it; that takes seconds.
+    Those of one `seed` share their tower. With `openvino`, also a float graph exported the way
+    training does it; that takes seconds.
     """
     folder.mkdir(parents=True, exist_ok=True)
     preprocess = Preprocess(size=64, grids=grids, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
     features = Features(depths=(2, 4), embedding=True)
-    model = _model(folder, preprocess, features, seed)
+    model = _model(folder, preprocess, features, seed, head_seed)
     goldens = [_golden(folder, model, preprocess, number) for number in range(2)]
     graphs = {"f32": _export(folder, model, preprocess)} if openvino else {}
     manifest = Manifest.model_validate(
@@ -65,12 +72,41 @@ def tiny_checkpoint(
     return folder
 
 
-def _model(folder: Path, preprocess: Preprocess, features: Features, seed: int) -> Classifier:
+def tiny_variant(source: Path, folder: Path, *, name: str, factor: float, resize: str) -> Path:
+    """A copy, quickly made, whose head answers otherwise: its last weights times `factor`.
+
+    It has the tower of `source`, and its views, too, with the same `resize`.
+    """
+    shutil.copytree(source, folder)
+    head = load_file(folder / "head.safetensors")
+    before, after = head["layers.0.weight"], head["layers.0.weight"] * np.float32(factor)
+    save_arrays(head | {"layers.0.weight": after}, folder / "head.safetensors")
+    weights = (folder / "f32.bin").read_bytes()
+    assert weights.count(before.tobytes()) == 1
+    (folder / "f32.bin").write_bytes(weights.replace(before.tobytes(), after.tobytes()))
+    fields = json.loads((folder / MANIFEST).read_text())
+    fields["name"] = name
+    fields["preprocess"]["resize"] = resize
+    for file in fields["sha256"]:
+        fields["sha256"][file] = sha256_of(folder / file)
+    manifest = Manifest.model_validate(fields)
+    runtime = open_runtime(folder, manifest, name="openvino")
+    for golden in fields["goldens"]:
+        data = (folder / golden["file"]).read_bytes()
+        views = preprocess(data, manifest.preprocess, ImageLimits())
+        golden["logits"] = runtime.forward(views[None])[0].tolist()
+    (folder / MANIFEST).write_text(json.dumps(fields))
+    return folder
+
+
+def _model(
+    folder: Path, preprocess: Preprocess, features: Features, seed: int, head_seed: int
+) -> Classifier:
     config = folder / "backbone.json"
     config.write_text(json.dumps(tower_config(_TIMM_TOWER, preprocess.size)))
     tower = _tower(config, seed)
     extractor = FeatureExtractor(tower, preprocess, features).eval()
-    head = _head(extractor, preprocess)
+    head = _head(extractor, preprocess, head_seed)
     _save(tower, folder / "backbone.safetensors")
     _save(head, folder / "head.safetensors")
     return Classifier(extractor, head).eval()
@@ -83,14 +119,14 @@ def _tower(config: Path, seed: int) -> torch.nn.Module:
         return empty_tower(TINY_MODEL)
 
 
-def _head(extractor: FeatureExtractor, preprocess: Preprocess) -> Head:
+def _head(extractor: FeatureExtractor, preprocess: Preprocess, seed: int) -> Head:
     """Scaled so that two images get clearly different logits."""
     size, count = preprocess.size, preprocess.view_count
     noise = np.random.default_rng(1).integers(0, 256, (8, count, size, size, 3), np.uint8)
     with torch.inference_mode():
         found = extractor(torch.from_numpy(noise))
     with torch.random.fork_rng():
-        torch.manual_seed(2)
+        torch.manual_seed(seed)
         head = Head(found.shape[1])
     head.shift.copy_(found.mean(0))
     head.scale.copy_(1 / (found.std() + 1e-6))

@@ -7,6 +7,7 @@ Knows neither Celery nor Redis.
 
 from __future__ import annotations
 
+import itertools
 import queue
 import threading
 import time
@@ -23,6 +24,9 @@ from shared.model.runtime import Logits
 
 #: uint8 [images, views, size, size, 3] to one row an image
 Forward = Callable[[Pixels], Logits | Sequence[Trace]]
+
+#: what the queue hands out first
+_URGENT, _SPARE, _END = range(3)
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,8 @@ class Batcher:
         """`observe` is told the size of each batch."""
         self._max_batch = max_batch
         self._observe = observe
-        self._items: queue.SimpleQueue[_Item | None] = queue.SimpleQueue()
+        self._items: queue.PriorityQueue[tuple[int, int, _Item | None]] = queue.PriorityQueue()
+        self._numbers = itertools.count()
         self._thread = threading.Thread(target=self._run, name="batcher", daemon=True)
         self._busy_since: float | None = None
         self._lock = threading.Lock()
@@ -66,8 +71,10 @@ class Batcher:
     def start(self) -> None:
         self._thread.start()
 
-    def submit(self, views: Pixels, forward: Forward, *, deadline_at: float) -> Future[Answer]:
-        """Items of an equal `forward` share a batch.
+    def submit(
+        self, views: Pixels, forward: Forward, *, deadline_at: float, spare: bool = False
+    ) -> Future[Answer]:
+        """Items of an equal `forward` share a batch; a `spare` one runs alone when no other waits.
 
         The future fails with TaskTimedOut past `deadline_at`, InferenceFailed on a bad forward.
         Raises RuntimeError after `close`.
@@ -76,7 +83,7 @@ class Batcher:
         with self._lock:
             if self._closed:
                 raise RuntimeError("the batcher is closed")
-            self._items.put(item)
+            self._items.put((_SPARE if spare else _URGENT, next(self._numbers), item))
         return item.future
 
     def busy_s(self) -> float:
@@ -92,7 +99,7 @@ class Batcher:
         """Takes nothing new, answers what was submitted, then ends the thread."""
         with self._lock:
             self._closed = True
-            self._items.put(None)
+            self._items.put((_END, next(self._numbers), None))
         self._thread.join(timeout_s)
 
     def _run(self) -> None:
@@ -105,16 +112,19 @@ class Batcher:
     def _take(self) -> tuple[list[_Item], bool]:
         """Waits for one item, then takes what else is there. False when `close` was reached."""
         items: list[_Item] = []
-        block = True
         while len(items) < self._max_batch:
             try:
-                item = self._items.get(block=block)
+                rank, number, item = self._items.get(block=not items)
             except queue.Empty:
                 break
             if item is None:
                 return items, False
+            if rank == _SPARE and items:
+                self._items.put((rank, number, item))
+                break
             items.append(item)
-            block = False
+            if rank == _SPARE:
+                break
         return items, True
 
     def _wanted(self, item: _Item) -> bool:

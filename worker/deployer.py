@@ -11,12 +11,14 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from redis.exceptions import RedisError
 
 from shared.errors import BadMessage, CheckpointError
 from shared.model.inspector import Inspector
-from shared.rollout import Rollout, RolloutStore
+from shared.model.shared_tower import SharedTower
+from shared.rollout import Rollout, RolloutStore, Trial
 from worker.lineup import Lineup
 
 logger = logging.getLogger(__name__)
@@ -26,7 +28,13 @@ _POLL_S = 1.0
 #: seconds until what failed is tried again; a new rollout is tried at once
 _RETRY_S = 30.0
 
-Open = Callable[[str | None], Inspector]
+
+class Models(Protocol):
+    """See `worker.opener.Opener`."""
+
+    def open(self, title: str | None) -> Inspector: ...
+
+    def share(self, champion: Inspector, title: str) -> SharedTower: ...
 
 
 @dataclass(frozen=True)
@@ -42,14 +50,14 @@ class Deployer:
 
     def __init__(
         self,
-        open_: Open,
+        models: Models,
         store: RolloutStore,
         *,
         changed: Callable[[Lineup], None] = lambda _: None,
         poll_s: float = _POLL_S,
         retry_s: float = _RETRY_S,
     ) -> None:
-        self._open = open_
+        self._models = models
         self._store = store
         self._changed = changed
         self._poll_s, self._retry_s = poll_s, retry_s
@@ -110,9 +118,9 @@ class Deployer:
         self._rollout = rollout
         lacks: list[str] = []
         champion = self._obtain(rollout.champion, lacks) or self._fallback()
-        trial = None if lacks else rollout.trial  # it would be held against another champion
-        challenger = self._obtain(trial.challenger, lacks) if trial else None
-        self._lineup = Lineup(champion, trial if challenger else None, challenger)
+        # Without the champion there is no trial: it would be held against another.
+        self._lineup = self._challenged(champion, None if lacks else rollout.trial, lacks)
+        challenger = self._lineup.challenger
         serving = {id(champion), id(challenger)}
         self._serving = {ref: i for ref, i in self._serving.items() if id(i) in serving}
         self.standing = Standing(rollout.number, "; ".join(lacks) or None)
@@ -124,11 +132,32 @@ class Deployer:
             f", on trial {challenger.manifest.title}" if challenger else "",
         )
 
+    def _challenged(self, champion: Inspector, trial: Trial | None, lacks: list[str]) -> Lineup:
+        if trial is None:
+            return Lineup(champion)
+        if trial.shadow:
+            tower = self._shared_tower(champion, trial.challenger)
+            if tower:
+                return Lineup(champion, trial, tower.challenger, tower)
+        challenger = self._obtain(trial.challenger, lacks)
+        return Lineup(champion, trial, challenger) if challenger else Lineup(champion)
+
+    def _shared_tower(self, champion: Inspector, title: str) -> SharedTower | None:
+        """None when the challenger needs a pass of its own."""
+        now = self._lineup
+        if now and now.tower and (now.champion, now.tower.title) == (champion, title):
+            return now.tower
+        try:
+            return self._models.share(champion, title)
+        except CheckpointError as error:
+            logger.info("the shadow gets a forward pass of its own: %s", error)
+            return None
+
     def _fallback(self) -> Inspector:
         """Raises CheckpointError when nothing serves yet and the own checkpoint cannot either."""
         if self._lineup:
             return self._lineup.champion
-        return self._serving.setdefault(None, self._open(None))
+        return self._serving.setdefault(None, self._models.open(None))
 
     def _obtain(self, title: str | None, lacks: list[str]) -> Inspector | None:
         """What serves already, or opened now; None, and the reason in `lacks`, if it cannot be."""
@@ -137,7 +166,7 @@ class Deployer:
                 return inspector
         self.standing = Standing(self.standing.number, f"opening {title or 'SCRATCH_CKPT'}")
         try:
-            self._serving[title] = self._open(title)
+            self._serving[title] = self._models.open(title)
         except CheckpointError as error:
             lacks.append(error.message)
         except Exception as error:

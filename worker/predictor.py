@@ -23,6 +23,7 @@ from shared.worklist import Claim, Worklist
 from worker.batcher import Batcher
 from worker.custody import Custody
 from worker.lineup import Lineup
+from worker.referee import Sighting
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +54,10 @@ class Predictor:
         worklist: Worklist,
         *,
         max_deliveries: int,
+        note: Callable[[Sighting], None] = lambda _: None,
     ) -> None:
+        """`note` is told what a trial learns; it must return at once."""
+        self._note = note
         self._lineup = lineup
         self._batcher = batcher
         self._worklist = worklist
@@ -65,7 +69,8 @@ class Predictor:
 
         None when the task has ended already or is unknown, so that there is nothing to answer.
         """
-        inspector = self._lineup().answering(job)  # one model for the whole task
+        lineup = self._lineup()  # one, and one model, for the whole task
+        model = lineup.answering(job)
         watch = _Stopwatch()
         watch.timings_ms["queue"] = round(max(0.0, time.time() - job.accepted_at) * 1e3, 3)
         try:
@@ -74,17 +79,17 @@ class Predictor:
                     return None
                 image = self._image(job, claim)
                 watch.lap("fetch")
-                verdict, heatmap = self._infer(inspector, image, job, watch)
+                verdict, heatmap = self._infer(lineup, model, image, job, watch)
         except ServiceError as error:
-            return _failed(inspector, job.id, job.sha256, error, watch.timings_ms)
+            return _failed(model, job.id, job.sha256, error, watch.timings_ms)
         explanation = self._explained(job.id, heatmap) if heatmap else None
         return Outcome(
             id=job.id,
             sha256=job.sha256,
             prediction=Prediction.model_validate(vars(verdict)),
             explanation=explanation,
-            model=inspector.manifest.title,
-            variant=inspector.runtime.variant,
+            model=model.manifest.title,
+            variant=model.runtime.variant,
             timings_ms=watch.timings_ms,
         )
 
@@ -106,16 +111,28 @@ class Predictor:
         return Explanation(hottest=heatmap.hottest, box=heatmap.box)
 
     def _infer(
-        self, model: Inspector, image: bytes, job: InspectJob, watch: _Stopwatch
+        self,
+        lineup: Lineup,
+        model: Inspector,
+        image: bytes,
+        job: InspectJob,
+        watch: _Stopwatch,
     ) -> tuple[Verdict, Heatmap | None]:
-        forward = model.trace if job.explain else model.forward
+        forward = lineup.forward(model, job)
         try:
             views = model.preprocess(image)
             watch.lap("decode")
             answer = self._batcher.submit(views, forward, deadline_at=job.deadline_at).result()
             watch.timings_ms["wait"] = round(answer.wait_ms, 3)
             watch.timings_ms["forward"] = round(answer.forward_ms, 3)
-            verdict = model.postprocess(answer.logits)
+            own, other = answer.logits, None
+            if own.ndim == 2:  # a pass with two heads, see `SharedTower`
+                own, other = own
+            verdict = model.postprocess(own)
+            ms = watch.timings_ms["decode"] + answer.forward_ms
+            sighting = lineup.sighting(job, model, verdict, ms=ms, image=image, other=other)
+            if sighting:
+                self._note(sighting)
             if answer.trace is None:
                 return verdict, None
             watch.start()

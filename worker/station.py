@@ -14,6 +14,7 @@ from shared.broker import celery_app, send
 from shared.contract import Outcome
 from shared.rollout import RolloutStore
 from shared.settings import Settings
+from shared.trials import TrialStore
 from shared.worklist import Worklist
 from worker.alerts import open_alerts
 from worker.batcher import Batcher
@@ -24,6 +25,7 @@ from worker.logbook import Logbook
 from worker.metrics import WorkerMetrics
 from worker.opener import Opener
 from worker.predictor import Predictor
+from worker.referee import Referee
 from worker.sweeper import Sweeper
 
 logger = logging.getLogger(__name__)
@@ -46,16 +48,20 @@ class Station:
         )
         self.metrics = WorkerMetrics()
         self.drain = DrainRate()
+        #: as Celery knows this worker, from its first heartbeat on
+        self._name = ""
         self._deployer = Deployer(Opener(settings), RolloutStore(redis), changed=self._show_models)
         self._deployer.open_first()
         self._worklist = Worklist(redis, record_ttl_s=settings.record_ttl_s)
         self._batcher = Batcher(max_batch=settings.max_batch, observe=self.metrics.batched)
         self._batch_timeout_s = settings.batch_timeout_s
+        self._referee = Referee(self._batcher, TrialStore(redis))
         self.predictor = Predictor(
             lambda: self._deployer.lineup,
             self._batcher,
             self._worklist,
             max_deliveries=settings.max_deliveries,
+            note=self._referee.note,
         )
         self._logbook = Logbook(
             settings.inference_log,
@@ -73,6 +79,7 @@ class Station:
         self._batcher.start()
         self._deployer.start()
         self._sweeper.start()
+        self._referee.start()
         if self._alerts:
             self._alerts.start()
             self.metrics.alerts_waiting(self._alerts.waiting)
@@ -91,6 +98,7 @@ class Station:
 
     def beat(self, name: str) -> None:
         """Says that this worker is ready; ends the process when the model is stuck."""
+        self._name = name
         if not self._batcher.alive or self._batcher.busy_s() > self._batch_timeout_s:
             logger.critical("the model does not answer: this worker ends")
             os._exit(_EXIT_STUCK)
@@ -103,6 +111,7 @@ class Station:
         """Answers what was taken up, writes what waits, says goodbye."""
         self._deployer.close()
         self._sweeper.close()
+        self._referee.close()
         self._batcher.close()
         self._logbook.close()
         if self._alerts:
@@ -115,6 +124,8 @@ class Station:
     def _show_models(self, lineup: Lineup) -> None:
         models = [i for i in (lineup.champion, lineup.challenger) if i]
         self.metrics.serves([(i.manifest.title, i.runtime.variant) for i in models])
+        if self._name:  # who promotes is waiting to hear it
+            self.beat(self._name)
 
     def _serving(self) -> dict[str, Any]:
         standing = self._deployer.standing  # first: the lineup is at least as new

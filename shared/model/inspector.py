@@ -35,13 +35,17 @@ class Inspector:
     ) -> None:
         self.manifest = manifest
         self.runtime = runtime
+        self.limits = limits
         self._folder = folder
-        self._limits = limits
         self._reader = EvidenceReader(folder / manifest.head, manifest.preprocess)
+
+    def on(self, runtime: Runtime) -> Inspector:
+        """The same checkpoint on another runtime."""
+        return Inspector(self._folder, self.manifest, runtime, self.limits)
 
     def preprocess(self, data: bytes) -> Pixels:
         """Encoded image to views, uint8 [views, size, size, 3]. Raises ImageError."""
-        return preprocess(data, self.manifest.preprocess, self._limits)
+        return preprocess(data, self.manifest.preprocess, self.limits)
 
     def forward(self, views: Pixels) -> Logits:
         """uint8 [images, views, size, size, 3] to logits [images, 2]. One thread at a time."""

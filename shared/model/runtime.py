@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -11,10 +12,12 @@ from numpy.typing import NDArray
 
 from shared.errors import CheckpointError
 from shared.model.decode import Pixels
-from shared.model.evidence import Trace
+from shared.model.evidence import Floats, Trace
 from shared.model.manifest import Manifest, Precision
 
 Logits = NDArray[np.float32]
+#: views to logits [images, 2] and to what the head makes them of, [images, features]
+FeatureForward = Callable[[Pixels], tuple[Logits, Floats]]
 RuntimeName = Literal["auto", "openvino", "torch"]
 
 
@@ -30,6 +33,12 @@ class Runtime(Protocol):
 
     def forward(self, views: Pixels) -> Logits:
         """uint8 [images, views, size, size, 3] to logits [images, 2]. One thread at a time."""
+
+    def with_features(self) -> FeatureForward:
+        """Another way through the graph, of its own: it may run beside `forward`.
+
+        Raises CheckpointError when the graph does not show where its head begins.
+        """
 
     def trace(self, views: Pixels) -> list[Trace]:
         """The same pass, one Trace an image: what `evidence.py` needs. One thread at a time."""

@@ -7,12 +7,13 @@ from typing import Literal
 
 import numpy as np
 import openvino as ov
+from safetensors.numpy import load_file
 
 from shared.errors import CheckpointError
 from shared.model.decode import Pixels
-from shared.model.evidence import Trace, split_traces
+from shared.model.evidence import Floats, Trace, split_traces
 from shared.model.manifest import Manifest, Precision
-from shared.model.runtime import Logits
+from shared.model.runtime import FeatureForward, Logits
 
 #: an int8 graph computes in int8 by its own operations; the hint rules the rest of it
 _HINT = {"f32": "f32", "int8": "f32", "bf16": "bf16"}
@@ -45,6 +46,7 @@ class OpenVinoRuntime:
             raise CheckpointError(f"{folder / graph}: OpenVINO refuses it: {error}") from error
         self._request = compiled.create_infer_request()
         self._graph, self._config = folder / graph, config
+        self._head = folder / manifest.head
         self._tracing: ov.InferRequest | None = None
 
     @property
@@ -54,6 +56,21 @@ class OpenVinoRuntime:
     def forward(self, views: Pixels) -> Logits:
         outputs = self._request.infer([np.ascontiguousarray(views)])
         return np.array(next(iter(outputs.values())), np.float32)
+
+    def with_features(self) -> FeatureForward:
+        model = ov.Core().read_model(self._graph)
+        head = load_file(self._head)
+        shift, scale = (head[name].astype(np.float32) for name in ("shift", "scale"))
+        layers = sum(name.startswith("layers.") and name.endswith(".bias") for name in head)
+        model.add_outputs([_standardised(model, layers)])
+        request = ov.Core().compile_model(model, "CPU", self._config).create_infer_request()
+
+        def forward(views: Pixels) -> tuple[Logits, Floats]:
+            outputs = request.infer([np.ascontiguousarray(views)])
+            logits, values = (np.array(output, np.float32) for output in outputs.values())
+            return logits, values / scale + shift
+
+        return forward
 
     def trace(self, views: Pixels) -> list[Trace]:
         if self._tracing is None:  # compiled when first asked for: plain answers never pay for it
@@ -84,6 +101,20 @@ def with_maps(model: ov.Model) -> ov.Model:
             model.add_outputs([node.output(0), *maps])
             return model
     return model
+
+
+def _standardised(model: ov.Model, layers: int) -> ov.Output:
+    """What the first of the head's linear layers is fed; found by walking back from the logits.
+
+    The step before it, from the features, looks different in each graph: converters rearrange it.
+    """
+    node = model.get_results()[0]
+    while layers:
+        if not node.get_input_size():
+            raise CheckpointError("the graph does not show where its head begins")
+        node = node.input_value(0).get_node()
+        layers -= node.get_type_name() == "MatMul"
+    return node.input_value(0)
 
 
 def _is_pooling(node: ov.Node, kind: str) -> bool:

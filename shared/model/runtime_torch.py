@@ -15,9 +15,9 @@ import torch
 from shared.errors import CheckpointError
 from shared.model.classifier import load_classifier
 from shared.model.decode import Pixels
-from shared.model.evidence import Trace, split_traces
+from shared.model.evidence import Floats, Trace, split_traces
 from shared.model.manifest import Manifest, Precision
-from shared.model.runtime import Logits
+from shared.model.runtime import FeatureForward, Logits
 
 _DTYPE = {"f32": torch.float32, "bf16": torch.bfloat16, "f16": torch.float16}
 
@@ -55,6 +55,15 @@ class TorchRuntime:
         with self._context():
             logits: Logits = self._model(self._batch(views)).float().cpu().numpy()
         return logits
+
+    def with_features(self) -> FeatureForward:
+        def forward(views: Pixels) -> tuple[Logits, Floats]:
+            with self._context():
+                features = self._model.extractor(self._batch(views))
+                logits = self._model.head(features)
+                return logits.float().cpu().numpy(), features.float().cpu().numpy()
+
+        return forward
 
     def trace(self, views: Pixels) -> list[Trace]:
         with self._context():

@@ -19,19 +19,24 @@ from typer.testing import CliRunner
 from cli.main import app
 from shared.model.inspector import Inspector, open_inspector
 from shared.settings import get_settings
-from tests.checkpoints import tiny_checkpoint
+from shared.trials import TrialStore
+from tests.checkpoints import tiny_checkpoint, tiny_variant
 from tests.integration.service import Service, running, wait_until
 from tests.photos import jpeg
+
+pytestmark = pytest.mark.timeout(300)  # on a busy machine the fixtures alone take a minute
 
 PHOTOS = [jpeg(seed) for seed in range(6)]
 
 
 @pytest.fixture(scope="module")
 def ckpts(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """`old` and `new` answer differently, and look at photos through different views."""
+    """All answer differently; `new` looks at photos through other views, and `cousin` has the
+    tower of `old`."""
     folder = tmp_path_factory.mktemp("ckpts")
-    tiny_checkpoint(folder / "old", openvino=True, name="old")
-    tiny_checkpoint(folder / "new", openvino=True, name="new", seed=7, grids=(1, 2))
+    old = tiny_checkpoint(folder / "old", openvino=True, name="old")
+    tiny_variant(old, folder / "new", name="new", factor=-0.7, resize="crop_bilinear")
+    tiny_variant(old, folder / "cousin", name="cousin", factor=-0.4, resize="squash")
     return folder
 
 
@@ -154,6 +159,75 @@ def test_rolling_back_serves_the_champion_before(service: Service, ckpts: Path) 
     assert back.exit_code == 0, back.output
     assert service.upload(PHOTOS[0]).headers["x-model"].startswith("old@")
     assert "celery@" in scratch(service, ckpts, "models").stdout
+
+
+@pytest.mark.parametrize("name", ["cousin", "new"])
+def test_a_shadow_judges_every_photo_and_answers_none(
+    service: Service, ckpts: Path, name: str
+) -> None:
+    """`cousin` on the champion's own forward pass, `new` with one of its own."""
+    assert scratch(service, ckpts, "promote", "old").exit_code == 0
+    challenger = open_inspector(ckpts / name, runtime="openvino")
+    started = scratch(service, ckpts, "ab", "start", name, "--shadow")
+    assert started.exit_code == 0, started.output
+    assert f"beside it {challenger.manifest.title}" in started.output
+
+    tasks = {}
+    for number, photo in enumerate(PHOTOS):
+        answer = service.upload(photo)
+        assert answer.headers["x-model"].startswith("old@")
+        tasks[answer.headers["x-task-id"]] = number
+    store = TrialStore(service.redis)
+    trial = report(service, ckpts)["trial"]
+    wait_until(lambda: report(service, ckpts)["judged_by_both"] == len(PHOTOS))
+
+    for task_id, ballot in store.read(trial).ballots.items():
+        expected = challenger.inspect(PHOTOS[tasks[task_id]])
+        assert ballot.challenger
+        assert ballot.challenger.prob_scratches == pytest.approx(expected.prob_scratches, abs=1e-4)
+        assert scratch(service, ckpts, "ab", "label", task_id, expected.pred).exit_code == 0
+    found = report(service, ckpts)
+    assert found["challenger"]["right"] == found["challenger"]["labelled"] == len(PHOTOS)
+    assert found["counts"] == {}
+    assert "verdict" in scratch(service, ckpts, "ab", "report").output
+    assert scratch(service, ckpts, "ab", "stop").exit_code == 0
+    assert scratch(service, ckpts, "ab", "report").exit_code == 2
+    assert scratch(service, ckpts, "ab", "report", "--trial", trial).exit_code == 0
+
+
+def test_a_split_gives_each_client_one_model(service: Service, ckpts: Path) -> None:
+    assert scratch(service, ckpts, "promote", "old").exit_code == 0
+    models = [open_inspector(ckpts / name, runtime="openvino") for name in ("old", "new")]
+    started = scratch(service, ckpts, "ab", "start", "new", "--share", "0.5")
+    assert started.exit_code == 0, started.output
+
+    load = Load(service)
+    by_client: dict[str, set[str]] = {}
+    for client in (f"client-{n}" for n in range(24)):
+        for number in range(2):
+            answer = service.http.post(
+                "/upload_image",
+                files={"file": ("a.jpg", PHOTOS[number])},
+                headers={"X-Client-Id": client},
+            )
+            load.answers.append((number, answer))
+            by_client.setdefault(client, set()).add(answer.headers["x-model"])
+
+    check_every_answer(load, {model.manifest.title: model for model in models})
+    assert {len(models) for models in by_client.values()} == {1}
+    assert set(load.models()) == {model.manifest.title for model in models}
+    wait_until(lambda: images(report(service, ckpts)) == 48)
+    assert scratch(service, ckpts, "promote", "new").exit_code == 0
+    assert scratch(service, ckpts, "ab", "stop").exit_code == 2, "a promotion ends the trial"
+
+
+def report(service: Service, ckpts: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(scratch(service, ckpts, "ab", "report", "--json").stdout)
+    return found
+
+
+def images(report: dict[str, Any]) -> int:
+    return int(report["champion"]["images"] + report["challenger"]["images"])
 
 
 def test_a_worker_that_starts_anew_serves_the_champion(service: Service, ckpts: Path) -> None:

@@ -272,3 +272,15 @@ async def test_a_deadline_that_cannot_be_met_is_refused_before_the_body(client, 
 async def test_a_deadline_must_be_seconds(upload, deadline):
     response = await upload(url=f"/upload_image?deadline={deadline}")
     assert (response.status_code, response.json()["code"]) == (422, "invalid_request")
+
+
+async def test_a_client_is_the_same_to_every_trial_and_opaque(client, sender):
+    for headers in ({"X-Client-Id": "me"}, {"X-Client-Id": "me"}, {"X-Client-Id": "you"}, {}):
+        await client.post(
+            "/upload_image?wait=false", files={"file": ("a.jpg", image_bytes())}, headers=headers
+        )
+
+    mine, again, yours, nobodys = (job.client for job in sender.jobs)
+    assert mine == again != yours
+    assert "me" not in mine
+    assert nobodys == ""

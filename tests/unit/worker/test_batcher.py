@@ -138,6 +138,18 @@ def test_a_traced_image_brings_its_trace(batcher: Batcher, model: Model) -> None
     assert answer.trace and answer.trace.pooled.shape == (1, 3)
 
 
+def test_a_spare_image_waits_for_all_others_and_runs_alone(batcher: Batcher, model: Model) -> None:
+    model.hold()
+    first = batcher.submit(views(0), model.forward, deadline_at=FAR)
+    assert model.entered.wait(5)
+    spare = [batcher.submit(views(n), model.forward, deadline_at=FAR, spare=True) for n in (8, 9)]
+    urgent = [batcher.submit(views(n), model.forward, deadline_at=FAR) for n in (1, 2)]
+    model.gate.set()
+
+    assert [f.result(5).logits[1] for f in [first, *urgent, *spare]] == [0, 1, 2, 8, 9]
+    assert model.batches == [[0], [1, 2], [8], [9]]
+
+
 def test_a_late_image_is_dropped_before_the_forward_pass(batcher: Batcher, model: Model) -> None:
     with pytest.raises(TaskTimedOut):
         batcher.submit(views(1), model.forward, deadline_at=time.time() - 1).result(5)

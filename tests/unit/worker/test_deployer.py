@@ -23,15 +23,27 @@ class Shelf:
     def __init__(self) -> None:
         self.sound = {OWN, A, B}
         self.opened: list[str | None] = []
+        self.same_tower: set[str] = set()
+        self.shared: list[str] = []
 
-    def __call__(self, title: str | None) -> Any:
+    def open(self, title: str | None) -> Any:
         self.opened.append(title)
         found = title or OWN
         if found not in self.sound:
             raise CheckpointError(f"{found} is broken")
-        return SimpleNamespace(
-            manifest=SimpleNamespace(title=found), runtime=SimpleNamespace(variant="fake")
-        )
+        return model(found)
+
+    def share(self, champion: Any, title: str) -> Any:
+        self.shared.append(title)
+        if title not in self.same_tower:
+            raise CheckpointError("another tower")
+        return SimpleNamespace(challenger=model(title), title=title)
+
+
+def model(title: str) -> Any:
+    return SimpleNamespace(
+        manifest=SimpleNamespace(title=title), runtime=SimpleNamespace(variant="fake")
+    )
 
 
 @pytest.fixture
@@ -172,12 +184,12 @@ def test_a_failure_is_not_tried_again_at_every_look(shelf: Shelf, store: Rollout
 
 
 def test_a_bug_in_opening_is_survived(
-    deployer: Deployer, store: RolloutStore, monkeypatch: pytest.MonkeyPatch
+    deployer: Deployer, store: RolloutStore, shelf: Shelf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(title: str | None) -> None:
         raise KeyError("a bug")
 
-    monkeypatch.setattr(deployer, "_open", broken)
+    monkeypatch.setattr(shelf, "open", broken)
     promote(store, A)
     deployer.follow()
 
@@ -218,6 +230,48 @@ def test_no_trial_is_held_against_a_champion_that_is_not_there(
     deployer.follow()
 
     assert serving(deployer) == (OWN, None)
+
+
+def start_shadow(store: RolloutStore, title: str) -> None:
+    store.change(lambda rollout: rollout.trying(Trial(challenger=title, shadow=True)))
+
+
+def test_a_shadow_of_the_same_tower_is_not_opened_again(
+    deployer: Deployer, store: RolloutStore, shelf: Shelf
+) -> None:
+    shelf.same_tower = {A}
+    start_shadow(store, A)
+    deployer.follow()
+    start_shadow(store, A)
+    deployer.follow()
+
+    assert serving(deployer) == (OWN, A)
+    assert deployer.lineup.tower
+    assert (shelf.opened, shelf.shared) == ([None], [A])
+
+
+def test_a_shadow_of_another_tower_is_opened_by_itself(
+    deployer: Deployer, store: RolloutStore, shelf: Shelf
+) -> None:
+    start_shadow(store, A)
+    deployer.follow()
+
+    assert serving(deployer) == (OWN, A)
+    assert deployer.lineup.tower is None
+    assert shelf.opened == [None, A]
+
+
+def test_a_promoted_shadow_gets_a_graph_of_its_own(
+    deployer: Deployer, store: RolloutStore, shelf: Shelf
+) -> None:
+    shelf.same_tower = {A}
+    start_shadow(store, A)
+    deployer.follow()
+    promote(store, A)
+    deployer.follow()
+
+    assert serving(deployer) == (A, None)
+    assert shelf.opened == [None, A]
 
 
 def test_a_rollout_that_cannot_be_read_changes_nothing(deployer: Deployer, redis: Any) -> None:
