@@ -88,6 +88,17 @@ async def _task_id(
     return task_id
 
 
+async def _task_ids(
+    settings: SettingsDep,
+    ids: Annotated[str, Query(description="Task ids, separated by commas")],
+) -> list[str]:
+    found = list(dict.fromkeys(ids.split(",")))
+    if len(found) > settings.batch_max_files:
+        text = f"are {len(found)}; the limit is {settings.batch_max_files}"
+        raise RequestValidationError([{"loc": ("query", "ids"), "msg": text, "type": "too_long"}])
+    return found
+
+
 Deadline = Annotated[
     float | None,
     Query(
@@ -109,6 +120,7 @@ async def _admitted(request: Request, service: Service, deadline: Deadline = Non
 Admitted = Depends(_admitted)
 UploadWait = Annotated[Wait, Depends(_upload_wait)]
 TaskWait = Annotated[Wait, Depends(_task_wait)]
+TaskIds = Annotated[list[str], Depends(_task_ids)]
 TaskId = Annotated[str, Depends(_task_id)]
 
 

@@ -18,7 +18,7 @@ from api.headers import Guarded
 from api.identity import Gate, Identified
 from api.metrics import Measured, Metrics
 from api.results import SWEEP_S, ResultWaiter
-from api.routes import docs, health, page, predict, tasks
+from api.routes import docs, events, health, page, predict, tasks
 from api.sender import CelerySender, Sender
 from api.service import InspectionService
 from shared.broker import celery_app
@@ -71,7 +71,7 @@ def create_app(
     app.state.service = InspectionService(settings, intake, sender, results)
     app.add_middleware(Measured, metrics=app.state.metrics)
     app.add_middleware(Guarded)
-    for module in (predict, tasks):
+    for module in (predict, tasks, events):
         app.include_router(
             module.router,
             dependencies=[Identified],

@@ -146,11 +146,19 @@ class BatchAccepted(BaseModel):
                     "filename": "notes.txt",
                     "problem": Problem.model_config["json_schema_extra"]["examples"][0],  # type: ignore[index]
                 },
-            ]
+            ],
+            "events_url": f"/events?ids={_ID}",
         }
     )
 
     tasks: list[BatchEntry]
+    #: server-sent events: each task as soon as it is final
+    events_url: str | None = None
+
+    @classmethod
+    def of(cls, entries: list[BatchEntry]) -> Self:
+        ids = [entry.task_id for entry in entries if entry.task_id]
+        return cls(tasks=entries, events_url=f"/events?ids={','.join(ids)}" if ids else None)
 
 
 class Alive(BaseModel):

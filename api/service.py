@@ -8,7 +8,7 @@ import hashlib
 import math
 import time
 import uuid
-from collections.abc import Awaitable
+from collections.abc import AsyncIterator, Awaitable, Iterable
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -180,6 +180,26 @@ class InspectionService:
                 await subscription.result(wait_s)
                 record = await self.task(task_id)
         return record
+
+    async def finals(self, task_ids: Iterable[str]) -> AsyncIterator[tuple[str, TaskRecord | None]]:
+        """Each task when it has its answer, in the order in which they get it; None: unknown."""
+        waits = [asyncio.create_task(self._final(task_id)) for task_id in task_ids]
+        try:
+            for wait in asyncio.as_completed(waits):
+                yield await wait
+        finally:
+            for pending in waits:
+                pending.cancel()
+
+    async def _final(self, task_id: str) -> tuple[str, TaskRecord | None]:
+        """Ends: every task fails at its deadline."""
+        try:
+            while True:
+                record = await self.wait_for(task_id, self._settings.wait_max_s)
+                if record.result:
+                    return task_id, record
+        except TaskNotFound:
+            return task_id, None
 
     async def heatmap(self, task_id: str) -> bytes:
         """PNG. Raises HeatmapNotFound."""

@@ -92,7 +92,7 @@ async def upload_images(
         entry = BatchEntry(index=index, filename=shown_name(image))
         found = await _accept(image, service, settings, options.of_part(index))
         entries.append(entry.model_copy(update=found))
-    return BatchAccepted(tasks=entries)
+    return BatchAccepted.of(entries)
 
 
 async def _accept(
