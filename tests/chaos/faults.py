@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import redis.exceptions
 
@@ -33,19 +34,34 @@ def stop_worker_softly(stack: Stack, rng: random.Random) -> None:
 def freeze_worker(stack: Stack, rng: random.Random) -> None:
     """Longer than the visibility timeout, so that others take up its work before it comes back."""
     worker = rng.choice(stack.workers)
-    with _frozen(worker):
+    with frozen(worker):
         stack.rest(rng.uniform(6, 12))
 
 
 @contextmanager
-def _frozen(program: Program) -> Iterator[None]:
-    process = program.process
-    process.send_signal(signal.SIGSTOP)
+def frozen(*programs: Program) -> Iterator[None]:
+    processes = [program.process for program in programs]
+    for process in processes:
+        process.send_signal(signal.SIGSTOP)
     try:
         yield
     finally:
-        if process.poll() is None:
-            process.send_signal(signal.SIGCONT)
+        for process in processes:
+            if process.poll() is None:
+                process.send_signal(signal.SIGCONT)
+
+
+@contextmanager
+def full_disk(folder: Path) -> Iterator[None]:
+    """Leaves no byte on the file system of `folder`."""
+    filler = folder / "filler"
+    try:
+        with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+            while file.write(bytes(2**16)):
+                pass
+        yield
+    finally:
+        filler.unlink()
 
 
 def restart_redis(stack: Stack, rng: random.Random) -> None:
@@ -55,7 +71,7 @@ def restart_redis(stack: Stack, rng: random.Random) -> None:
 
 
 def freeze_redis(stack: Stack, rng: random.Random) -> None:
-    with _frozen(stack.redis_program):
+    with frozen(stack.redis_program):
         stack.rest(rng.uniform(1, 7))
 
 
@@ -140,3 +156,5 @@ FAULTS: list[Fault] = [
     pause_redis, fill_redis, forbid_writes, demote_redis, cut_api, cut_workers, swallow_api,
     swallow_workers, kill_api, restart_api, kill_everything,
 ]  # fmt: skip
+#: much like another one: `make test` has no time for both
+LONG_ONLY: set[Fault] = {freeze_redis, cut_api, restart_api}

@@ -72,6 +72,8 @@ class Program:
 class Stack:
     def __init__(self, folder: Path, data: Path, settings: dict[str, str]) -> None:
         self.folder = folder
+        #: where Redis keeps its append-only file
+        self.data = data
         #: by which every fault is made shorter or longer
         self.pace = 1.0
         self._exits = ExitStack()
@@ -166,6 +168,22 @@ class Stack:
     def tail(self, name: str, lines: int = 20) -> str:
         log = self.folder / f"{name}.log"
         return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])
+
+
+@contextmanager
+def small_disk(folder: Path, megabytes: int = 64) -> Iterator[Path | None]:
+    """A file system of its own; None where we may not mount one."""
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(folder)]
+    try:
+        mounted = subprocess.run(mount, capture_output=True, check=False).returncode == 0
+    except FileNotFoundError:
+        mounted = False
+    try:
+        yield folder if mounted else None
+    finally:
+        if mounted:
+            subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
 @contextmanager

@@ -19,9 +19,9 @@ from redis import Redis
 
 from shared.records import OPEN_KEY, SENT_KEY
 from tests.chaos.account import Account, Clients
-from tests.chaos.faults import FAULTS, Fault
+from tests.chaos.faults import FAULTS, LONG_ONLY, Fault, frozen, full_disk
 from tests.chaos.poisonable import POISON
-from tests.chaos.stack import PATIENCE_S, Stack, stack
+from tests.chaos.stack import PATIENCE_S, Stack, small_disk, stack
 from tests.integration.service import wait_until
 from tests.photos import jpeg
 
@@ -57,36 +57,75 @@ def hurt(stack: Stack, fault: Fault, rng: random.Random) -> None:
 
 
 @pytest.fixture(scope="module")
-def shared_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    with stack(tmp_path_factory.mktemp("chaos")) as running:
+def small_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """One stack for the short tests, with Redis on a small disk where we may make one."""
+    folder = tmp_path_factory.mktemp("chaos")
+    with small_disk(folder / "disk") as disk, stack(folder, data=disk) as running:
         running.pace = 0.35
         yield running
 
 
+short = pytest.mark.skipif(bool(_SECONDS), reason="`make chaos` runs the long form")
+
+
+@short
 @pytest.mark.timeout(300)
-@pytest.mark.skipif(bool(_SECONDS), reason="`make chaos` runs the long form")
-def test_a_poison_image_takes_nobody_along(shared_stack: Stack) -> None:
-    account = Account(shared_stack.url)
-    with httpx.Client(base_url=shared_stack.url, timeout=30) as client:
+def test_a_poison_image_takes_nobody_along(small_stack: Stack) -> None:
+    account = Account(small_stack.url)
+    with httpx.Client(base_url=small_stack.url, timeout=30) as client:
         poison = account.upload(client, jpeg() + POISON, "false")
         for seed in range(30):
             account.upload(client, jpeg(seed), "false")
-    balance(shared_stack, account)
+    balance(small_stack, account)
 
     assert poison and account.answers[poison] == {'"poison_image"'}
     assert account.outcomes() == {"poison_image": 1, "done": 30}
 
 
+@short
 @pytest.mark.timeout(300)
-@pytest.mark.skipif(bool(_SECONDS), reason="`make chaos` runs the long form")
-def test_every_fault_once(shared_stack: Stack) -> None:
+def test_every_fault_once(small_stack: Stack) -> None:
     rng = random.Random(_SEED)
-    account = Account(shared_stack.url)
+    account = Account(small_stack.url)
     with Clients(account, seed=_SEED):
-        for fault in FAULTS:
-            hurt(shared_stack, fault, rng)
+        for fault in sorted(set(FAULTS) - LONG_ONLY, key=FAULTS.index):
+            hurt(small_stack, fault, rng)
             time.sleep(0.5)
-    balance(shared_stack, account)
+    balance(small_stack, account)
+
+    assert set(account.outcomes()) == {"done"}
+
+
+@short
+@pytest.mark.timeout(300)
+def test_readiness_follows_what_is_lost_and_comes_back(small_stack: Stack) -> None:
+    wait_until(lambda: small_stack.ready_workers() == 2)
+    for name, lost in (("workers", small_stack.workers), ("Redis", [small_stack.redis_program])):
+        with frozen(*lost):
+            began = time.monotonic()
+            wait_until(lambda: small_stack.ready_workers() == 0)
+            red_s = time.monotonic() - began
+        wait_until(lambda: small_stack.ready_workers() == 2)
+        say(
+            f"{name} lost: red after {red_s:.1f} s; green again after {time.monotonic() - began:.1f}"
+        )
+        assert red_s < 10  # 5 promised, and a busy machine
+
+
+@short
+@pytest.mark.timeout(300)
+def test_a_full_disk_refuses_and_loses_nothing(small_stack: Stack) -> None:
+    if small_stack.data == small_stack.folder:
+        pytest.skip("needs root, to mount a small disk")
+    account = Account(small_stack.url)
+    wait_until(lambda: small_stack.ready_workers() == 2)
+    with Clients(account, seed=_SEED):
+        wait_until(lambda: len(account.accepted) >= 5)
+        with full_disk(small_stack.data):
+            wait_until(lambda: account.refused["broker_unavailable"] >= 3)
+    balance(small_stack, account)
+
+    assert set(account.outcomes()) == {"done"}
 
 
 @pytest.mark.skipif(not _SECONDS, reason="long: `make chaos`")
@@ -104,6 +143,7 @@ def test_faults_at_random(tmp_path: Path) -> None:
                 hurt(running, rng.choice(FAULTS), rng)
         try:
             balance(running, account)
+            assert set(account.outcomes()) <= {"done", "poison_image"}  # none was only given up
         except AssertionError:
             for program in running.programs:
                 say(f"--- {program.name}\n{running.tail(program.name)}")
