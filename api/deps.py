@@ -25,6 +25,9 @@ from shared.settings import Settings
 
 _TASK_ID = re.compile(r"[0-9a-f]{32}")
 _SAYS = "`true`, `false`, or the seconds to wait for the result"
+#: for the description alone; `api.waits` reads
+_PATTERN = {"pattern": r"^([Tt][Rr][Uu][Ee]|[Ff][Aa][Ll][Ss][Ee]|[0-9]{1,9}(\.[0-9]{1,9})?)$"}
+_NO_PATTERN = {"pattern": r"^([Ff][Aa][Ll][Ss][Ee]|0{1,9}(\.0{1,9})?)$"}
 
 
 async def _settings(request: Request) -> Settings:
@@ -57,7 +60,10 @@ def _query_wait(text: str, settings: Settings) -> Wait:
 
 async def _upload_wait(
     settings: SettingsDep,
-    wait: Annotated[str | None, Query(description=f"{_SAYS}; without it, as configured")] = None,
+    wait: Annotated[
+        str | None,
+        Query(description=f"{_SAYS}; without it, as configured", json_schema_extra=_PATTERN),
+    ] = None,
     prefer: Annotated[
         list[str] | None, Header(description="RFC 7240: `respond-async` and `wait=SECONDS`")
     ] = None,
@@ -66,14 +72,20 @@ async def _upload_wait(
 
 
 async def _task_wait(
-    settings: SettingsDep, wait: Annotated[str, Query(description=f"{_SAYS}")] = "false"
+    settings: SettingsDep,
+    wait: Annotated[str, Query(description=_SAYS, json_schema_extra=_PATTERN)] = "false",
 ) -> Wait:
     return _query_wait(wait, settings)
 
 
 async def _no_wait(
     settings: SettingsDep,
-    wait: Annotated[str, Query(description="Only `false`: a batch is never waited for")] = "false",
+    wait: Annotated[
+        str,
+        Query(
+            description="Only `false`: a batch is never waited for", json_schema_extra=_NO_PATTERN
+        ),
+    ] = "false",
 ) -> None:
     if _query_wait(wait, settings).seconds:
         raise _invalid_wait("a batch is never waited for; ask each /tasks/{id}?wait=SECONDS")

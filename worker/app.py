@@ -39,6 +39,7 @@ def create_app(settings: Settings) -> Celery:
     app = celery_app(settings, results=True)
     app.conf.update(
         worker_pool="threads",
+        worker_consumer="worker.consumer:CarefulConsumer",
         worker_concurrency=settings.concurrency,
         result_backend=SCHEME + settings.redis_url,
     )

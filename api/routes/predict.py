@@ -81,7 +81,7 @@ async def upload_image(
     summary="Many photos at once; ask for each result by its task id",
     status_code=202,
     responses=problem_responses(400, 408, 413, 422, 429, 503),
-    openapi_extra=_form("files", {"type": "array", "items": _FILE}),
+    openapi_extra=_form("files", {"type": "array", "minItems": 1, "items": _FILE}),
 )
 async def upload_images(
     images: Images, service: Service, settings: SettingsDep, options: UploadOptions
