@@ -66,8 +66,9 @@ def by_width(limits: Limits) -> str:
         axes.plot(pixels, recall, marker="o", color=colour, label=f"contrast {contrast:.2f}")
     axes.set(xscale="log", ylim=(-0.03, 1.03), ylabel="Scratches found")
     axes.set_xlabel("Width in pixels of the median photo")
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    axes.xaxis.set_minor_formatter(lambda *_: "")
+    widths = [width * limits.diagonal for width in limits.params.widths]
+    axes.set_xticks(widths, [f"{width:.2g}" for width in widths])
+    axes.minorticks_off()
     axes.legend(frameon=False)
     return _uri(figure)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -115,5 +115,21 @@ class Params(_Strict):
 
 
 def load_params(path: Path) -> Params:
-    """Raises ValueError where the file says what no stage understands."""
-    return Params.model_validate(yaml.safe_load(path.read_text()))
+    """Raises ValueError where the file says what no stage understands.
+
+    A preset says only what differs from its `base`, a file beside it.
+    """
+    return Params.model_validate(_read(path))
+
+
+def _read(path: Path) -> Any:
+    values = yaml.safe_load(path.read_text())
+    if not isinstance(values, dict) or "base" not in values:
+        return values
+    return _laid_over(_read(path.parent / str(values.pop("base"))), values)
+
+
+def _laid_over(base: Any, values: Any) -> Any:
+    if not (isinstance(base, dict) and isinstance(values, dict)):
+        return values
+    return base | {name: _laid_over(base.get(name), value) for name, value in values.items()}
