@@ -8,7 +8,7 @@ SERVE := $(VENV)/.serve
 DEV := $(VENV)/.dev
 
 .DEFAULT_GOAL := help
-.PHONY: help serve demo test chaos fuzz lint format ckpt lock clean docs test-rabbitmq images-check promtool deploy
+.PHONY: help serve demo test chaos fuzz lint format ckpt lock clean docs test-rabbitmq images-check promtool data deploy
 
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,6 +58,10 @@ images-check: $(SERVE) ## build both images without Docker and run them (root on
 promtool: ## check alert rules with Debian's prometheus
 	promtool check config deploy/prometheus/prometheus.yml
 	promtool test rules deploy/prometheus/alerts_test.yml
+
+data: $(DEV) ## fetch data and model from the DVC remote, such as Google Drive
+	$(PIP) dvc-gdrive
+	$(BIN)/dvc pull
 
 deploy: ## call the deploy hooks in RENDER_DEPLOY_HOOKS, one URL a line
 	@deploy/render-hooks.sh
