@@ -77,6 +77,29 @@ def submit(
     raise typer.Exit(run(paths, url, api_key=key, as_json=json))
 
 
+@app.command()
+def watch(
+    folder: Annotated[Path, typer.Argument(help="Photos arrive here, at any depth.")],
+    move: Annotated[
+        bool, typer.Option("--move", help="Sort photos into folders instead of tagging them.")
+    ] = False,
+    json: Json = False,
+    url: Annotated[
+        str | None, typer.Option(help="The service [default: http://127.0.0.1:PORT].")
+    ] = None,
+) -> None:
+    """Inspect what arrives in a folder, until Ctrl-C; a restart goes on where this ended.
+
+    Each photo gets a file PHOTO.scratch.json, or moves to scratches/, no_scratches/ or refused/.
+    """
+    from cli.watch import watch as run
+
+    settings = _settings()
+    url = url or f"http://127.0.0.1:{settings.port}"
+    key = settings.api_key.get_secret_value()
+    raise typer.Exit(run(folder, url, api_key=key, move=move, as_json=json))
+
+
 @app.command("import")
 def import_(
     file: Annotated[Path, typer.Argument(help="The .pth file of the original service.")],
