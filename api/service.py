@@ -84,7 +84,7 @@ class Load:
     redis_up: bool = False
     open_tasks: float = math.nan
     queued: float = math.nan
-    #: seconds since the oldest open task was accepted; 0 when none is open
+    #: seconds since the oldest open task was accepted or last sent again; 0 when none is open
     oldest_task_s: float = math.nan
     ready_workers: float = math.nan
 
@@ -236,14 +236,13 @@ class InspectionService:
             workers = await self.ready_workers()
         except BrokerUnavailable:
             return Load()
-        oldest = backlog.oldest_deadline_at
-        accepted_at = now if oldest is None else oldest - self._settings.task_deadline_s
+        oldest = now if backlog.oldest_sent_at is None else backlog.oldest_sent_at
         return Load(
             redis_up=True,
             open_tasks=backlog.open_tasks,
             # Another broker has its own metrics.
             queued=math.nan if self._settings.broker_url else backlog.queued,
-            oldest_task_s=max(0.0, now - accepted_at),
+            oldest_task_s=max(0.0, now - oldest),
             ready_workers=len(workers),
         )
 

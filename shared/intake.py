@@ -37,8 +37,8 @@ class Backlog:
     open_tasks: int
     #: messages that no worker has taken up
     queued: int
-    #: unix seconds; None when nothing is open
-    oldest_deadline_at: float | None
+    #: when the oldest was sent last, unix seconds; None when nothing is open
+    oldest_sent_at: float | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,12 +196,12 @@ class Intake:
         async with self._redis.pipeline(transaction=False) as pipe:
             pipe.zcount(OPEN_KEY, now, "+inf")
             pipe.llen(QUEUE_INSPECT)
-            pipe.zrange(OPEN_KEY, now, "+inf", byscore=True, offset=0, num=1, withscores=True)
+            pipe.zrange(SENT_KEY, 0, 0, withscores=True)
             open_tasks, queued, oldest = await pipe.execute()
         return Backlog(
             open_tasks=open_tasks,
             queued=queued,
-            oldest_deadline_at=oldest[0][1] if oldest else None,
+            oldest_sent_at=oldest[0][1] if oldest else None,
         )
 
     async def ready_workers(self) -> list[Heartbeat]:
