@@ -29,6 +29,8 @@ from cli.stack import free_port
 from tests.integration.service import PATIENCE_S, ROOT, wait_until
 from tests.photos import jpeg
 
+pytestmark = pytest.mark.timeout(300)
+
 _VARIABLE = re.compile(r"\$\{(\w+):-([^}]*)\}")
 
 
@@ -109,7 +111,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Composed]:
         for name, command in commands.items():
             processes.enter_context(made.running(name, command))
         try:
-            wait_until(lambda: _ok(f"http://127.0.0.1:{made.port('8000')}/readyz"))
+            wait_until(lambda: _ok(f"http://127.0.0.1:{made.port('8000')}/readyz"), patience_s=120)
         except AssertionError as error:
             logs = "\n".join(f"--- {name}\n{made.log(name)[-2000:]}" for name in commands)
             raise AssertionError(logs) from error

@@ -60,6 +60,7 @@ def hosts(tmp_path: Path) -> Iterator[Network]:
         yield made
 
 
+@pytest.mark.timeout(300)
 def test_a_host_that_is_cut_off_and_comes_back_costs_no_answer(
     hosts: Network, tmp_path: Path
 ) -> None:

@@ -12,6 +12,7 @@ from tests.photos import jpeg
 
 
 @pytest.mark.rabbitmq
+@pytest.mark.timeout(300)
 def test_photos_go_through_rabbitmq_and_a_dead_worker_loses_none(tmp_path: Path) -> None:
     (tmp_path / "broker").mkdir()
     with (
