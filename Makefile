@@ -8,7 +8,7 @@ SERVE := $(VENV)/.serve
 DEV := $(VENV)/.dev
 
 .DEFAULT_GOAL := help
-.PHONY: help serve demo test chaos fuzz lint format ckpt lock clean docs test-rabbitmq images-check promtool data deploy
+.PHONY: help serve demo retrain test chaos fuzz lint format ckpt lock clean docs test-rabbitmq images-check promtool data deploy
 
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,6 +44,9 @@ format: $(DEV) ## rewrite the code in our style
 
 ckpt: $(DEV) ## make the bundled checkpoint again from params.yaml
 	$(BIN)/python -m training.build
+
+retrain: $(DEV) ## train a candidate ([DATA=folder] [PULL=1]) and compare it with the champion
+	@exec $(BIN)/scratch retrain $(if $(DATA),--data "$(DATA)") $(if $(PULL),--pull)
 
 test-rabbitmq: $(DEV) ## the test with RabbitMQ as broker (installs it; root on Debian)
 	dpkg --status rabbitmq-server > /dev/null 2>&1 || apt-get install -y --no-install-recommends rabbitmq-server

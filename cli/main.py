@@ -252,5 +252,22 @@ def label_task(task_id: str, said: Said) -> None:
     raise typer.Exit(refusing(lambda: run(task_id, said.value, _settings())))
 
 
+@app.command()
+def retrain(
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Folder of photos [default: `dvc repro`, or else params.yaml]."),
+    ] = None,
+    pull: Annotated[bool, typer.Option("--pull", help="First, `dvc pull`.")] = False,
+    report: Annotated[Path, typer.Option(help="Folder of retrain.md and retrain.json.")] = Path(
+        ".data/retrain"
+    ),
+) -> None:
+    """Train a candidate and hold it against SCRATCH_CKPT: is it better beyond noise?"""
+    from cli.retrain import retrain as run
+
+    raise typer.Exit(run(_settings(), data=data, pull=pull, report=report))
+
+
 if __name__ == "__main__":
     app()
