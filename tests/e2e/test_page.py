@@ -165,7 +165,7 @@ def test_a_key_is_asked_for_and_used(page: Page) -> None:
 
     def guard(route: Route) -> None:
         key = route.request.headers.get("x-api-key")
-        if key:
+        if key == "secret":
             used.append(key)
             route.continue_()
         else:
@@ -173,6 +173,10 @@ def test_a_key_is_asked_for_and_used(page: Page) -> None:
 
     page.route("**/upload_image*", guard)
     choose(page, CLEAN)
+    page.get_by_label("API key").fill("guess")
+    page.keyboard.press("Enter")
+    expect(page.locator("#key-hint")).to_have_text("That key is not accepted.")
+    assert violations(page) == []
     page.get_by_label("API key").fill("secret")
     page.keyboard.press("Enter")
     inspected(page, 1)

@@ -137,9 +137,10 @@ function listenForPhotos() {
   document.addEventListener("paste", (event) => add(event.clipboardData.files));
 }
 
-function askForKey() {
+function askForKey(refused) {
   const form = $("key-form");
   form.hidden = false;
+  $("key-hint").textContent = refused ? "That key is not accepted." : "Kept in this tab only.";
   $("key").focus();
   return new Promise((done) => {
     form.addEventListener("submit", (event) => {

@@ -9,7 +9,7 @@ let pausedUntil = 0;
 let asking = null;
 let askForKey = async () => "";
 
-/** `ask` shows the form and resolves with a key. */
+/** `ask` shows the form and resolves with a key; it is told whether one was refused. */
 export function onKeyNeeded(ask) {
   askForKey = ask;
 }
@@ -30,7 +30,7 @@ function headers(more = {}) {
 
 async function newKey(refused) {
   if (refused !== key) return; // another request has got one meanwhile
-  asking ??= askForKey().then((entered) => {
+  asking ??= askForKey(Boolean(key)).then((entered) => {
     key = entered;
     sessionStorage.setItem(KEY, key);
     asking = null;
