@@ -2,13 +2,14 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 #: installed extras leave a stamp, so that a second run costs nothing
 SERVE := $(VENV)/.serve
 DEV := $(VENV)/.dev
 
 .DEFAULT_GOAL := help
 .PHONY: help serve demo retrain test chaos fuzz lint format ckpt lock clean docs test-rabbitmq images-check promtool data deploy
+.PHONY: hashes audit
 
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -69,10 +70,20 @@ data: $(DEV) ## fetch data and model from the DVC remote, such as Google Drive
 deploy: ## call the deploy hooks in RENDER_DEPLOY_HOOKS, one URL a line
 	@deploy/render-hooks.sh
 
-lock: ## resolve requirements.lock anew from pyproject.toml
-	rm -rf $(VENV) && $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --editable '.[dev]'
-	$(BIN)/python -m pip freeze --exclude-editable > requirements.lock
+lock: ## resolve all versions anew from pyproject.toml
+	rm -f requirements.lock locks/*.txt && touch requirements.lock
+	$(MAKE) hashes
+	sed -n 's/^\([A-Za-z0-9._-]*==[^ ;]*\).*/\1/p' locks/dev.txt > requirements.lock
+
+hashes: $(BIN)/python ## write locks/ for the versions in requirements.lock
+	$(PIP) 'uv==0.13.9'
+	for extra in serve dev; do $(BIN)/uv pip compile --quiet pyproject.toml locks/build.in --extra $$extra \
+		--constraint requirements.lock --universal --python-version 3.11 --generate-hashes \
+		--no-annotate --no-header --output-file locks/$$extra.txt || exit 1; done
+
+audit: $(DEV) ## look for known vulnerabilities in what is locked; asks a service on the internet
+	$(PIP) 'pip-audit==2.10.1'
+	$(BIN)/pip-audit --require-hashes --disable-pip --requirement locks/dev.txt
 
 clean: ## remove the virtual environment and everything that was made
 	rm -rf $(VENV) .data .pytest_cache .mypy_cache .ruff_cache
@@ -80,12 +91,14 @@ clean: ## remove the virtual environment and everything that was made
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
-$(SERVE): $(BIN)/python pyproject.toml requirements.lock
+$(SERVE): $(BIN)/python pyproject.toml locks/serve.txt
 	@echo "installing what serving needs into $(VENV)"
-	$(PIP) --editable '.[serve]'
+	$(PIP) --require-hashes --requirement locks/serve.txt
+	$(PIP) --no-deps --no-build-isolation --editable .
 	@touch $@
 
-$(DEV): $(BIN)/python pyproject.toml requirements.lock
+$(DEV): $(BIN)/python pyproject.toml locks/dev.txt
 	@echo "installing what development needs into $(VENV)"
-	$(PIP) --editable '.[dev]'
+	$(PIP) --require-hashes --requirement locks/dev.txt
+	$(PIP) --no-deps --no-build-isolation --editable .
 	@touch $@ $(SERVE)

@@ -1,0 +1,52 @@
+"""The hashed locks that `make` installs have the versions of requirements.lock, and what we ask for."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PIN = re.compile(r"^([A-Za-z0-9._-]+)(?:\[[^]]*\])?==([^ ;\\\n]+)", re.MULTILINE)
+
+
+def normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def pins(file: str) -> dict[str, str]:
+    return {normal(name): version for name, version in PIN.findall((ROOT / file).read_text())}
+
+
+@pytest.mark.parametrize("extra", ["serve", "dev"])
+def test_every_pin_has_a_hash(extra: str) -> None:
+    text = (ROOT / "locks" / f"{extra}.txt").read_text()
+    blocks = re.split(r"\n(?=\S)", text.strip())
+    assert [block for block in blocks if "--hash=sha256:" not in block] == []
+
+
+@pytest.mark.parametrize("extra", ["serve", "dev"])
+def test_versions_are_those_of_the_plain_lock(extra: str) -> None:
+    """If this fails: `make hashes`."""
+    plain, hashed = pins("requirements.lock"), pins(f"locks/{extra}.txt")
+    differ = {
+        name: version for name, version in hashed.items() if plain.get(name, version) != version
+    }
+    assert differ == {}
+
+
+@pytest.mark.parametrize("extra", ["serve", "dev"])
+def test_what_we_depend_on_is_locked(extra: str) -> None:
+    """If this fails: `make hashes`."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras, wanted, todo = project["optional-dependencies"], set(), [extra]
+    asked = list(project["dependencies"])
+    while todo:
+        for requirement in extras[todo.pop()]:
+            own = re.match(r"scratch-detector\[(.*)\]", requirement)
+            todo += own[1].split(",") if own else []
+            asked += [] if own else [requirement]
+    wanted = {normal(re.match(r"[A-Za-z0-9._-]+", requirement)[0]) for requirement in asked}  # type: ignore[index]
+    assert wanted - pins(f"locks/{extra}.txt").keys() == set()
