@@ -1,4 +1,4 @@
-"""The hashed locks that `make` installs have the versions of requirements.lock, and what we ask for."""
+"""The hashed locks that `make` installs: the versions of requirements.lock, and all we ask for."""
 
 from __future__ import annotations
 
