@@ -115,23 +115,32 @@ class InspectionService:
     async def submit(self, image: bytes, options: Options = _PLAIN) -> Inspection:
         """Queues an image. Raises EmptyUpload, KeyReused, ImageError or Unavailable."""
         job = await self._job(image, options)
-        return await self._unanswered(await self._queue(job, image, options))
+        async with self.taken_back([job.id], options):
+            return await self._unanswered(await self._queue(job, image, options))
 
     async def inspect(self, image: bytes, wait_s: float, options: Options = _PLAIN) -> Inspection:
         """Queues an image and waits for its result, unless its turn comes only long after that.
 
-        Raises as `submit`. When this is cancelled, so is the task, if it has not begun: nobody
-        knows its id or a key to ask for it.
+        Raises as `submit`.
         """
         if not wait_s:
             return await self.submit(image, options)
         job = await self._job(image, options)
-        try:
+        async with self.taken_back([job.id], options):
             return await self._answer(job, image, wait_s, options)
+
+    @contextlib.asynccontextmanager
+    async def taken_back(self, task_ids: list[str], options: Options) -> AsyncIterator[None]:
+        """Cancels these tasks, unless they have begun, when what is done here is cancelled: nobody
+        knows their ids, or a key to ask for them."""
+        try:
+            yield
         except asyncio.CancelledError:
             if not options.once:
                 with contextlib.suppress(RedisError, OSError):
-                    await asyncio.wait_for(self._intake.cancel(job.id), _PROBE_S)
+                    async with asyncio.timeout(_PROBE_S):
+                        for task_id in task_ids:
+                            await self._intake.cancel(task_id)
             raise
 
     async def _answer(

@@ -84,15 +84,29 @@ async def upload_image(
     openapi_extra=_form("files", {"type": "array", "minItems": 1, "items": _FILE}),
 )
 async def upload_images(
-    images: Images, service: Service, settings: SettingsDep, options: UploadOptions
+    request: Request,
+    images: Images,
+    service: Service,
+    settings: SettingsDep,
+    options: UploadOptions,
 ) -> BatchAccepted:
     """One entry a file, in order. A refused file has its problem there; the others go on."""
-    entries = []
-    for index, image in enumerate(images):
-        entry = BatchEntry(index=index, filename=shown_name(image))
-        found = await _accept(image, service, settings, options.of_part(index))
-        entries.append(entry.model_copy(update=found))
+    entries = await unless_gone(request, _accept_all(images, service, settings, options))
     return BatchAccepted.of(entries)
+
+
+async def _accept_all(
+    images: list[UploadFile], service: InspectionService, settings: Settings, options: Options
+) -> list[BatchEntry]:
+    entries = []
+    task_ids: list[str] = []
+    async with service.taken_back(task_ids, options):
+        for index, image in enumerate(images):
+            entry = BatchEntry(index=index, filename=shown_name(image))
+            found = await _accept(image, service, settings, options.of_part(index))
+            entries.append(entry.model_copy(update=found))
+            task_ids += [found["task_id"]] if "task_id" in found else []
+    return entries
 
 
 async def _accept(

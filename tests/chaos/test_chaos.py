@@ -72,7 +72,10 @@ short = pytest.mark.skipif(bool(_SECONDS), reason="`make chaos` runs the long fo
 @pytest.mark.timeout(300)
 def test_a_poison_image_takes_nobody_along(small_stack: Stack) -> None:
     account = Account(small_stack.url)
-    with httpx.Client(base_url=small_stack.url, timeout=30) as client:
+    with (
+        httpx.Client(base_url=small_stack.url, timeout=30) as client,
+        frozen(*small_stack.workers),  # so that a worker takes up the poison with others beside it
+    ):
         poison = account.upload(client, jpeg() + POISON, "false")
         for seed in range(30):
             account.upload(client, jpeg(seed), "false")
@@ -80,6 +83,22 @@ def test_a_poison_image_takes_nobody_along(small_stack: Stack) -> None:
 
     assert poison and account.answers[poison] == {'"poison_image"'}
     assert account.outcomes() == {"poison_image": 1, "done": 30}
+
+
+@short
+@pytest.mark.timeout(300)
+def test_a_message_that_went_down_with_a_worker_is_sent_again(small_stack: Stack) -> None:
+    account = Account(small_stack.url)
+    wait_until(lambda: small_stack.ready_workers() == 2)
+    with httpx.Client(base_url=small_stack.url, timeout=30) as client:
+        with frozen(*small_stack.workers):
+            for seed in range(30):
+                account.upload(client, jpeg(seed), "false")
+            # Taken from the queue and noted nowhere, as by a worker that dies in that instant.
+            assert small_stack.redis.rpop("inspect", 5)
+        balance(small_stack, account)
+
+    assert account.outcomes() == {"done": 30}
 
 
 @short

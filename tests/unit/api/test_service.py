@@ -218,6 +218,25 @@ async def test_a_client_that_goes_takes_its_task_back(service, redis, sender):
     assert not await redis.exists(upload_key(job.id), OPEN_KEY)
 
 
+async def test_a_batch_that_is_cut_off_is_taken_back(service, sender):
+    async def batch() -> None:
+        task_ids: list[str] = []
+        async with service.taken_back(task_ids, Options()):
+            for _ in range(3):
+                task_ids.append((await service.submit(image_bytes())).task_id)
+            await asyncio.sleep(60)
+
+    request = asyncio.create_task(batch())
+    while len(sender.jobs) < 3:
+        await asyncio.sleep(0.01)
+    await asyncio.sleep(0.05)
+    request.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await request
+    codes = [(await service.task(job.id)).failure.code for job in sender.jobs]
+    assert codes == ["task_cancelled"] * 3
+
+
 async def test_a_task_that_has_begun_goes_on_without_its_client(service, redis, sender):
     request = asyncio.create_task(service.inspect(image_bytes(), 30))
     while not sender.jobs:
