@@ -46,7 +46,7 @@ def rabbitmq(folder: Path) -> Iterator[str]:
             [_SERVER], env=environment, stdout=log, stderr=log, start_new_session=True
         )
     try:
-        wait_until(lambda: _listens(port))
+        wait_until(lambda: _listens(port), patience_s=180)
         yield f"amqp://guest:guest@127.0.0.1:{port}//"
     finally:
         os.killpg(process.pid, signal.SIGTERM)
