@@ -10,7 +10,6 @@ DEV := $(VENV)/.dev
 .DEFAULT_GOAL := help
 .PHONY: help serve demo retrain test chaos fuzz lint format ckpt lock clean docs test-rabbitmq images-check promtool data deploy
 .PHONY: hashes audit
-.PHONY: hashes audit
 
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

@@ -13,7 +13,7 @@ import typer
 from cli.output import image_files, report, unreadable
 from cli.overlays import Overlays
 from shared.contract import Failure
-from shared.errors import CheckpointError, ServiceError
+from shared.errors import CheckpointError, ServiceError, UploadTooLarge
 from shared.model.inspector import Inspector, open_inspector
 from shared.model.preprocess import ImageLimits
 from shared.settings import Settings
@@ -49,26 +49,31 @@ def predict(
         return 2
     files = image_files(paths)
     overlays = Overlays(explain, files, limits) if explain else None
-    answers = _answers(files, inspector, overlays, max_batch=settings.max_batch)
+    answers = _answers(files, inspector, overlays, settings)
     return report(answers, total=len(files), as_json=as_json)
 
 
 def _answers(
-    files: list[Path], inspector: Inspector, overlays: Overlays | None, *, max_batch: int
+    files: list[Path], inspector: Inspector, overlays: Overlays | None, settings: Settings
 ) -> Iterator[dict[str, Any]]:
-    batcher = Batcher(max_batch=max_batch)
+    batcher = Batcher(max_batch=settings.max_batch)
     batcher.start()
     try:
         with ThreadPoolExecutor(_THREADS) as pool:
-            yield from pool.map(lambda file: _answer(file, inspector, batcher, overlays), files)
+            yield from pool.map(
+                lambda file: _answer(file, inspector, batcher, overlays, settings.upload_max_bytes),
+                files,
+            )
     finally:
         batcher.close()
 
 
 def _answer(
-    file: Path, inspector: Inspector, batcher: Batcher, overlays: Overlays | None
+    file: Path, inspector: Inspector, batcher: Batcher, overlays: Overlays | None, max_bytes: int
 ) -> dict[str, Any]:
     try:
+        if file.stat().st_size > max_bytes:
+            raise UploadTooLarge(f"The file has more than {max_bytes} bytes.")
         data = file.read_bytes()
         views = inspector.preprocess(data)
         forward = inspector.trace if overlays else inspector.forward

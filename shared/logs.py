@@ -19,6 +19,7 @@ def configure_logs(level: str) -> None:
             rename_fields={"asctime": "time", "levelname": "level", "name": "logger"},
         )
     )
+    logging.captureWarnings(True)
     logging.basicConfig(level=level, handlers=[handler], force=True)
     for name in _QUIET:  # a line for every task is inference_log.txt's job
         logging.getLogger(name).setLevel(logging.WARNING)

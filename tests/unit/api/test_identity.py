@@ -76,6 +76,13 @@ async def test_what_is_open_to_everybody(client, key, url):
     assert (await client.get(url)).status_code != 401
 
 
+async def test_every_call_that_is_described_is_guarded_but_health(client, key):
+    for path, methods in (await client.get("/openapi.json")).json()["paths"].items():
+        for method in methods.keys() - {"parameters"}:
+            if path not in ("/healthz", "/readyz"):
+                assert_refused(await client.request(method, path.replace("{task_id}", ID)))
+
+
 async def test_the_body_of_a_stranger_is_not_read(client, key):
     async def body():  # type: ignore[no-untyped-def]
         pytest.fail("read")
