@@ -64,7 +64,7 @@ promtool: ## check alert rules with Debian's prometheus
 	promtool test rules deploy/prometheus/alerts_test.yml
 
 data: $(DEV) ## fetch data and model from the DVC remote, such as Google Drive
-	$(PIP) dvc-gdrive
+	$(PIP) --constraint requirements.lock dvc-gdrive
 	$(BIN)/dvc pull
 
 deploy: ## call the deploy hooks in RENDER_DEPLOY_HOOKS, one URL a line
