@@ -172,7 +172,7 @@ Wait = Annotated[float, typer.Option(min=0, help="Seconds to wait for the worker
 def promote(
     name: Annotated[str | None, typer.Argument(help="A checkpoint in SCRATCH_CKPTS.")] = None,
     back: Annotated[bool, typer.Option("--back", help="Return to the champion before.")] = False,
-    wait: Wait = 60,
+    wait: Wait = 120,
 ) -> None:
     """Make a checkpoint the champion: running workers prove it, then change over."""
     from cli.models import promote as run
@@ -207,7 +207,7 @@ def start_trial(
     shadow: Annotated[
         bool, typer.Option("--shadow", help="It judges everything and answers nobody.")
     ] = False,
-    wait: Wait = 60,
+    wait: Wait = 120,
 ) -> None:
     """Put a challenger beside the champion; a trial that runs ends."""
     from cli.ab import start as run
@@ -218,7 +218,7 @@ def start_trial(
 
 
 @ab.command("stop")
-def stop_trial(wait: Wait = 60) -> None:
+def stop_trial(wait: Wait = 120) -> None:
     """End the trial; the champion goes on alone."""
     from cli.ab import stop as run
     from cli.models import refusing
