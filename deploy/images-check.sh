@@ -91,7 +91,11 @@ done
 answer=$(curl --fail --silent --show-error --form file=@docs/example.jpg "http://127.0.0.1:$port/upload_image") || { cat "$state"/{api,worker}.log; fail "no answer"; }
 echo "$answer"
 grep -q '"pred":' <<< "$answer" || fail "not an answer"
-grep -q '"pred"' "$state/worker/inference_log.txt" || fail "nothing in the inference log"
+for _ in $(seq 100); do # it is written behind the answer's back
+  grep -qs '"pred"' "$state/worker/inference_log.txt" && break
+  sleep 0.1
+done
+grep -qs '"pred"' "$state/worker/inference_log.txt" || fail "nothing in the inference log"
 curl --fail --silent "http://127.0.0.1:$metrics_port/metrics" | grep -q scratch_worker_predictions_total || fail "no metrics"
 
 say "what the images say about themselves"
