@@ -8,7 +8,7 @@ SERVE := $(VENV)/.serve
 DEV := $(VENV)/.dev
 
 .DEFAULT_GOAL := help
-.PHONY: help serve demo retrain test chaos fuzz lint format ckpt lock clean docs test-rabbitmq images-check promtool data deploy
+.PHONY: help serve demo train mlflow retrain test chaos fuzz lint format ckpt lock clean docs test-rabbitmq images-check promtool data deploy
 .PHONY: hashes audit
 
 help: ## what there is
@@ -19,6 +19,9 @@ serve: $(SERVE) ## set up and run everything on this machine: api, worker, Redis
 
 demo: $(SERVE) ## send sample photos to the running service
 	@exec $(BIN)/scratch submit docs/samples
+
+train: $(DEV) ## DATA=folder [NAME=name]: learn from photos in scratches/ and no_scratches/
+	@exec $(BIN)/scratch train "$(DATA)" --name "$(NAME)"
 
 test: $(DEV) ## set up and run the whole test suite
 	$(BIN)/pytest
@@ -43,8 +46,12 @@ format: $(DEV) ## rewrite the code in our style
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-ckpt: $(DEV) ## make the bundled checkpoint again from params.yaml
-	$(BIN)/python -m training.build
+ckpt: $(DEV) ## make the bundled checkpoint again from params.yaml, as far as anything changed
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/dvc repro
+	$(BIN)/python -m training.tracking
+
+mlflow: $(DEV) ## look at training runs and models: http://127.0.0.1:5000
+	@$(BIN)/scratch mlflow
 
 retrain: $(DEV) ## train a candidate ([DATA=folder] [PULL=1]) and compare it with the champion
 	@exec $(BIN)/scratch retrain $(if $(DATA),--data "$(DATA)") $(if $(PULL),--pull)

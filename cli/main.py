@@ -134,6 +134,29 @@ def limits(
 
 
 @app.command()
+def train(
+    folder: Annotated[Path, typer.Argument(help="With scratches/ and no_scratches/.")],
+    name: Annotated[
+        str | None, typer.Option(help="Of the checkpoint [default: the folder's].")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder of checkpoints.")] = Path("ckpts"),
+    params: Annotated[Path, typer.Option(help="What the stages do.")] = Path("params.yaml"),
+) -> None:
+    """Learn from your own photos; says how good the new checkpoint is."""
+    from cli.train import train as run
+
+    raise typer.Exit(run(folder, _settings(), name=name, out=out, params_file=params))
+
+
+@app.command()
+def mlflow(port: Annotated[int, typer.Option(help="On 127.0.0.1 alone.")] = 5000) -> None:
+    """Look at training runs and models, until Ctrl-C."""
+    from cli.train import show_runs as run
+
+    raise typer.Exit(run(_settings(), port))
+
+
+@app.command()
 def serve() -> None:
     """Run everything on this machine: Redis, worker, api and Flower, until Ctrl-C."""
     from cli.serve import serve as run

@@ -72,6 +72,9 @@ class Settings(BaseSettings):
     #: a forward pass that takes longer ends the worker, so that its supervisor starts a sound one
     batch_timeout_s: float = Field(60, gt=0)
 
+    #: where training records runs; empty is a file of our own in `data_dir`
+    mlflow_tracking_uri: str = Field("", validation_alias=_plain("MLFLOW_TRACKING_URI"), repr=False)
+
     # --- limits
     #: uploads of one client, by key or address: such as `600/minute`, or `off`;
     #: `auto` is 1200/minute where others than this machine can reach us

@@ -5,31 +5,51 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from training import data, embed, evaluate, export, train
+from training import crossval, data, embed, evaluate, export, prepare, train
 from training.params import Params
+from training.verdict import Verdict
 from training.workspace import Workspace, stage_parser, start
 
+#: its tower, where it is the one asked for, saves making a graph
+BUNDLED = Path("ckpts/scratch-lite")
 
-def build(params: Params, work: Workspace, out: Path, source: Path | None = None) -> Path:
-    """The folder of the new checkpoint. Raises ValueError or CheckpointError."""
-    data.run(params.data, work, source)
-    embed.run(params.embed, work)
-    train.run(params.train, work)
-    evaluate.run(params.evaluate, work)
-    return export.run(params.export, work, out)
+
+def build(
+    params: Params,
+    work: Workspace,
+    out: Path,
+    source: Path | None = None,
+    base: Path | None = None,
+) -> Verdict:
+    """The new checkpoint in `out`, and how good it is. Raises DataError or CheckpointError.
+
+    A folder of one's own that is too small for a test split is judged by cross-validation.
+    """
+    if source is None:
+        data.run(params.data, work)
+    index = prepare.run(params.prepare, work, source)
+    features = embed.run(params.embed, work, base)
+    few = source is not None and crossval.too_few(features)
+    if few:
+        crossval.run(params.train, params.evaluate, work, index)
+    else:
+        train.run(params.train, work)
+        evaluate.run(params.evaluate, work)
+    checkpoint = export.run(params.export, work, out)
+    return Verdict.of(checkpoint, work, index, features, cross_validated=few)
+
+
+def named(params: Params, name: str) -> Params:
+    """The same, for a checkpoint of another name. Raises ValueError for an impossible one."""
+    renamed = params.export.model_dump() | {"name": name}
+    return Params.model_validate(params.model_dump() | {"export": renamed})
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = stage_parser(__doc__)
-    parser.add_argument("--source", type=Path, help="folder with scratches/ and no_scratches/")
     parser.add_argument("--out", type=Path, default=Path("ckpts"))
-    parser.add_argument("--name", help="of the checkpoint, instead of the one in params.yaml")
     options, params, work = start(parser, arguments)
-    if options.name:
-        params = params.model_copy(
-            update={"export": params.export.model_copy(update={"name": options.name})}
-        )
-    build(params, work, options.out, options.source)
+    build(params, work, options.out)
 
 
 if __name__ == "__main__":

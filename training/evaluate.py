@@ -19,15 +19,16 @@ from shared.model.decode import Pixels
 from shared.model.labels import LABELS, NO_SCRATCHES, SCRATCHES
 from shared.model.views import make_views
 from training import curves
-from training.data import Index, load_index
-from training.embed import Features
+from training.dataset import Index, load_index
+from training.extractor import read_spec
+from training.features import Features
 from training.judged import Judged, slices
 from training.limits import Decide, Limits
 from training.limits import measure as measure_limits
 from training.measures import Interval, intervals, measure, share_interval
 from training.params import EvaluateParams, LimitsParams
 from training.report import write_report
-from training.tower import load_extractor, read_spec
+from training.tower import load_extractor
 from training.train import Calibration, probabilities_of
 from training.workspace import Workspace, stage_parser, start
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,43 +20,34 @@ import torch
 from shared.model.classifier import Classifier, Head
 from shared.model.inspector import open_inspector
 from shared.model.labels import LABELS
-from shared.model.manifest import MANIFEST, Golden, Manifest, Preprocess, sha256_of
+from shared.model.manifest import (
+    MANIFEST,
+    Golden,
+    Manifest,
+    Precision,
+    Preprocess,
+    load_manifest,
+    sha256_of,
+)
 from shared.model.preprocess import ImageLimits
 from shared.model.preprocess import preprocess as to_views
 from shared.model.runtime import RuntimeName
-from training.data import load_index
-from training.graph import to_openvino
+from training.dataset import load_index
+from training.extractor import GRAPH as EXTRACTOR
+from training.extractor import read_spec
+from training.features import Features
+from training.graph import save_graph, with_head
 from training.params import ExportParams
+from training.quantise import Int8Report, int8_extractor, judge
 from training.synthetic import ScratchSpec, render
-from training.tower import load_extractor, read_spec
+from training.tower import load_extractor
 from training.train import Calibration
 from training.workspace import Workspace, stage_parser, start
 
-HEAD, GRAPH = "head.safetensors", "model-f32.xml"
+HEAD, GRAPH, GRAPH_INT8 = "head.safetensors", "model-f32.xml", "model-int8.xml"
 _GOLDEN_SIZE = (240, 320)
 _GOLDEN_SCRATCH = ScratchSpec(width=3, contrast=0.55, length=0.75)
-_RUNTIMES: tuple[RuntimeName, ...] = ("torch", "openvino")
 _log = logging.getLogger(__name__)
-
-
-def write_graph(
-    model: Classifier, preprocess: Preprocess, path: Path, *, half: bool = True
-) -> None:
-    """Stored in half precision, which loses nothing where the weights were rounded before."""
-    ov.save_model(to_openvino(model, preprocess), path, compress_to_fp16=half)
-    _forget_origin(path)
-
-
-def _forget_origin(path: Path) -> None:
-    """Drops notes on versions and paths, and names that count up: equal models, equal files."""
-    tree = ET.parse(path)  # noqa: S314 written by us a moment ago
-    tree.getroot().set("name", path.stem)
-    for layer in tree.iter("layer"):
-        layer.set("name", f"{layer.get('type')}_{layer.get('id')}")
-    for parent in list(tree.iter()):
-        for note in parent.findall("rt_info"):
-            parent.remove(note)
-    tree.write(path, encoding="utf-8", xml_declaration=True)
 
 
 def write_golden(folder: Path, seed: int, model: Classifier, preprocess: Preprocess) -> Golden:
@@ -79,17 +69,28 @@ def write_golden(folder: Path, seed: int, model: Classifier, preprocess: Preproc
     return Golden(file=path.relative_to(folder).as_posix(), logits=(no_scratches, scratches))
 
 
-def export(folder: Path, params: ExportParams, work: Workspace) -> Manifest:
-    """Writes the checkpoint into an empty folder."""
+def export(
+    folder: Path, params: ExportParams, work: Workspace
+) -> tuple[Manifest, Int8Report | None]:
+    """Writes the checkpoint into an empty folder; what int8 would lose, where it was asked for."""
     spec = read_spec(work.extractor)
     shutil.copy(work.head, folder / HEAD)
     for file in filter(None, (spec.backbone.config, spec.backbone.weights)):
         shutil.copy(work.extractor / file, folder / file)
     model = Classifier(load_extractor(folder, spec), Head.from_file(folder / HEAD)).eval()
     goldens = tuple(write_golden(folder, seed, model, spec.preprocess) for seed in params.goldens)
-    write_graph(model, spec.preprocess, folder / GRAPH)
-    calibration = Calibration.model_validate_json(work.calibration.read_text())
+    graphs: dict[Precision, str] = {}
+    graphs["f32"] = _with_head(work.extractor / EXTRACTOR, model.head, folder / GRAPH)
     index = load_index(work.index)
+    report = None
+    if params.int8:
+        features = Features.load(work.features)
+        graph = int8_extractor(params.int8, work, index, spec, features.identity)
+        report = judge(graph, params.int8, work, index, spec, features, model.head)
+        _log.info("int8 %s: %s", "shipped" if report.shipped else "left out", report)
+    if report and report.shipped:
+        graphs["int8"] = _with_head(graph, model.head, folder / GRAPH_INT8)
+    calibration = Calibration.model_validate_json(work.calibration.read_text())
     manifest = Manifest(
         name=params.name,
         labels=LABELS,
@@ -97,7 +98,7 @@ def export(folder: Path, params: ExportParams, work: Workspace) -> Manifest:
         preprocess=spec.preprocess,
         features=spec.features,
         head=HEAD,
-        openvino={"f32": GRAPH},
+        openvino=graphs,
         temperature=round(calibration.temperature, 5),
         threshold=round(calibration.threshold, 5),
         goldens=goldens,
@@ -107,7 +108,12 @@ def export(folder: Path, params: ExportParams, work: Workspace) -> Manifest:
         sha256=checksums(folder),
     )
     seal(folder, manifest)
-    return manifest
+    return manifest, report
+
+
+def _with_head(extractor: Path, head: Head, graph: Path) -> str:
+    save_graph(with_head(ov.Core().read_model(extractor), head), graph)
+    return graph.name
 
 
 def checksums(folder: Path) -> dict[str, str]:
@@ -133,19 +139,31 @@ def run(params: ExportParams, work: Workspace, out: Path) -> Path:
     with TemporaryDirectory(dir=out, prefix=".export-") as made:
         folder = Path(made) / params.name
         folder.mkdir()
-        export(folder, params, work)
-        prove(folder)
+        _, report = export(folder, params, work)
+        found: dict[str, object] = {"golden_difference": prove(folder)}
+        if report:
+            found["int8"] = report.model_dump()
+        work.exported.write_text(json.dumps(found, indent=1) + "\n")
         shutil.rmtree(target, ignore_errors=True)
         folder.rename(target)
     return target
 
 
-def prove(folder: Path) -> None:
-    """Raises CheckpointError unless the checkpoint answers its goldens on torch and OpenVINO."""
-    for runtime in _RUNTIMES:
-        inspector = open_inspector(folder, runtime=runtime, precision="f32")
+def prove(folder: Path) -> dict[str, float]:
+    """The largest difference of a golden logit, by runtime and precision.
+
+    Raises CheckpointError unless it is within the tolerance on torch and OpenVINO.
+    """
+    found = {}
+    ways: list[tuple[RuntimeName, Precision]] = [("torch", "f32"), ("openvino", "f32")]
+    if "int8" in load_manifest(folder).openvino:
+        ways.append(("openvino", "int8"))
+    for runtime, precision in ways:
+        inspector = open_inspector(folder, runtime=runtime, precision=precision)
         worst = inspector.prove()
         _log.info("%s on %s: goldens within %.5f", inspector.manifest.title, runtime, worst)
+        found[f"{runtime}_{precision}"] = round(worst, 5)
+    return found
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -22,7 +22,8 @@ from shared.model.backbone import empty_tower
 from shared.model.classifier import Classifier, FeatureExtractor, Head
 from shared.model.labels import LABELS
 from shared.model.manifest import Backbone, Features, Golden, Manifest, Precision, Preprocess
-from training.export import GRAPH, HEAD, checksums, prove, seal, write_golden, write_graph
+from training.export import GRAPH, HEAD, checksums, prove, seal, write_golden
+from training.graph import save_graph, to_openvino
 from training.tower import WEIGHTS
 
 _TOWER, _HEADS = "clip_model_state_dict", "model_state_dict"
@@ -195,5 +196,5 @@ def _write(folder: Path, model: Classifier, manifest: Manifest) -> None:
         save_file({key: value.contiguous() for key, value in tensors.items()}, folder / file)
     spec = manifest.preprocess
     goldens = tuple(write_golden(folder, seed, model, spec) for seed in _GOLDENS)
-    write_graph(model, spec, folder / GRAPH, half=False)
+    save_graph(to_openvino(model, spec), folder / GRAPH, half=False)
     seal(folder, manifest.model_copy(update={"goldens": goldens, "sha256": checksums(folder)}))

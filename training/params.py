@@ -10,18 +10,29 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from shared.model.manifest import Features, Precision, Preprocess
 
+#: drawn photos: the stage `data` depends on the generator as it would on a folder
+SYNTHETIC = "training/synthetic"
+
 
 class _Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class DataParams(_Strict):
-    #: synthetic photos to draw, where no folder of one's own is given
+    #: the generator, or a folder with scratches/ and no_scratches/
+    source: str = SYNTHETIC
+    #: synthetic photos to draw
     count: int = Field(ge=20)
+    seed: int = Field(ge=0)
+
+
+class PrepareParams(_Strict):
     seed: int = Field(ge=0)
     #: shares of the images, by class
     validation: float = Field(gt=0, lt=0.5)
     test: float = Field(gt=0, lt=0.5)
+    #: bits of 256 in which the perceptual hashes of near-duplicates differ at most
+    near: int = Field(ge=0, lt=128)
 
 
 class Tower(_Strict):
@@ -98,16 +109,28 @@ class EvaluateParams(_Strict):
     limits: LimitsParams | None = None
 
 
+class Int8Params(_Strict):
+    """int8 is shipped only if it loses no more than this on the validation split."""
+
+    auroc: float = Field(ge=0)
+    accuracy: float = Field(ge=0)
+    #: training photos that the ranges of activations are taken from
+    images: int = Field(ge=1)
+
+
 class ExportParams(_Strict):
-    name: str
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
     #: seeds of the golden photos; even seeds are scratched
     goldens: tuple[int, ...] = Field(min_length=1)
     #: largest allowed difference of a golden logit, by precision
     tolerance: dict[Precision, float]
+    #: without it, none is made
+    int8: Int8Params | None = None
 
 
 class Params(_Strict):
     data: DataParams
+    prepare: PrepareParams
     embed: EmbedParams
     train: TrainParams
     evaluate: EvaluateParams

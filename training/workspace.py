@@ -1,4 +1,8 @@
-"""Where stages leave their files for the next: one folder, one name a file."""
+"""Where stages leave their files for the next: one folder, one name a file.
+
+Beside it a cache of what was computed for single images and towers; every run may use it, and
+nothing is lost with it but time.
+"""
 
 from __future__ import annotations
 
@@ -14,16 +18,20 @@ from training.params import Params, load_params
 @dataclass(frozen=True)
 class Workspace:
     root: Path
-
-    @property
-    def images(self) -> Path:
-        """Of `data`: the synthetic photos, scratches/ and no_scratches/."""
-        return self.root / "images"
+    #: of `data`: scratches/ and no_scratches/
+    images: Path = Path("classification_dataset")
+    #: shared between workspaces
+    cache: Path = Path(".data/cache")
 
     @property
     def index(self) -> Path:
-        """Of `data`: every image with label, checksum and split."""
+        """Of `prepare`: every image with label, checksum and split."""
         return self.root / "index.json"
+
+    @property
+    def prepared(self) -> Path:
+        """Of `prepare`: counts of what was kept and dropped."""
+        return self.root / "prepared.json"
 
     @property
     def extractor(self) -> Path:
@@ -32,7 +40,7 @@ class Workspace:
 
     @property
     def features(self) -> Path:
-        """Of `embed`: a row an image; also the cache of the next run."""
+        """Of `embed`: a row an image."""
         return self.root / "features.npz"
 
     @property
@@ -65,12 +73,17 @@ class Workspace:
         """Of `evaluate`: everything for people, in one file."""
         return self.root / "report.html"
 
+    @property
+    def exported(self) -> Path:
+        """Of `export`: parity with the reference by precision, and what int8 loses."""
+        return self.root / "exported.json"
+
 
 def stage_parser(description: str | None) -> argparse.ArgumentParser:
     """The options that every stage has."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
-    parser.add_argument("--work", type=Path, default=Path(".data/training"))
+    parser.add_argument("--work", type=Path, default=Path("pipeline"))
     return parser
 
 
@@ -79,8 +92,17 @@ def start(
 ) -> tuple[argparse.Namespace, Params, Workspace]:
     """Reads the command line and params.yaml, makes the folder, and lets the stages be heard."""
     options = parser.parse_args(arguments)
-    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
-    for name in ("training", "__main__"):  # the root stays quiet: open_clip talks there
-        logging.getLogger(name).setLevel(logging.INFO)
+    listen(logging.INFO)
     options.work.mkdir(parents=True, exist_ok=True)
     return options, load_params(options.params), Workspace(options.work)
+
+
+def listen(level: int) -> None:
+    """Lets the stages be heard. The root stays quiet: open_clip talks there, of random weights."""
+    logging.getLogger().addHandler(logging.NullHandler())
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+    for name in ("training", "__main__"):
+        logger = logging.getLogger(name)
+        logger.setLevel(level)
+        logger.addHandler(handler)

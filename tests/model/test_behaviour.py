@@ -143,9 +143,10 @@ def test_training_and_serving_see_the_same(inspector: Inspector, tmp_path: Path)
     import torch
 
     from shared.model.classifier import Head, load_classifier
-    from training.data import Index
+    from training.dataset import Index
     from training.embed import embed
-    from training.tower import ExtractorSpec
+    from training.extractor import ExtractorSpec
+    from training.rowcache import RowCache
 
     manifest = load_manifest(CKPT)
     spec = ExtractorSpec(
@@ -160,7 +161,7 @@ def test_training_and_serving_see_the_same(inspector: Inspector, tmp_path: Path)
         {"file": name, "label": "scratches", "sha256": name, "split": "train"} for name in files
     ]
     index = Index.model_validate({"root": tmp_path, "images": images})
-    rows = embed(index, spec, extract, {}, batch=2)
+    rows = embed(index, spec, extract, RowCache(tmp_path / "rows"), batch=2)
     head = Head.from_file(CKPT / manifest.head)
     for name, data in files.items():
         with torch.inference_mode():

@@ -9,7 +9,10 @@ import numpy as np
 import pytest
 
 from shared.model.labels import LABELS
+from training import crossval
+from training.build import build
 from training.params import Params
+from training.verdict import Verdict
 from training.workspace import Workspace
 
 COUNT = 16  # of each class
@@ -34,7 +37,8 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def params() -> Params:
     return Params.model_validate(
         {
-            "data": {"count": 20, "seed": 1, "validation": 0.2, "test": 0.2},
+            "data": {"count": 20, "seed": 1},
+            "prepare": {"seed": 1, "validation": 0.2, "test": 0.2, "near": 48},
             "embed": {
                 "tower": {"model": "scratch-test-training", "timm": "test_efficientnet"},
                 "preprocess": {"size": 64, "mean": [0.5] * 3, "std": [0.5] * 3},
@@ -62,4 +66,18 @@ def params() -> Params:
 
 @pytest.fixture
 def work(tmp_path: Path) -> Workspace:
-    return Workspace(tmp_path)
+    (tmp_path / "work").mkdir()
+    return Workspace(tmp_path / "work", tmp_path / "images", tmp_path / "cache")
+
+
+@pytest.fixture(scope="session")
+def built(
+    photos: Path, params: Params, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Verdict, Workspace]:
+    """A checkpoint of all stages; with so few photos, judged by cross-validation."""
+    root = tmp_path_factory.mktemp("build")
+    work = Workspace(root / "work", cache=root / "cache")
+    work.root.mkdir()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(crossval, "_REPEATS", 1)
+        return build(params, work, root / "ckpts", photos), work

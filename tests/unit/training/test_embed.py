@@ -5,16 +5,21 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from shared.model.decode import Pixels
 from shared.model.manifest import Preprocess
-from training import data
-from training.embed import Features, collect, embed, identity_of
+from training import prepare
+from training.dataset import Index, IndexedImage
+from training.embed import collect, embed
+from training.extractor import ExtractorSpec, identity_of, read_spec
+from training.features import Features
 from training.params import Params
-from training.tower import read_spec, write_extractor
+from training.rowcache import RowCache
+from training.tower import write_extractor
 from training.workspace import Workspace
 
 
@@ -29,38 +34,56 @@ class MeanColour:
         return views.mean((1, 2, 3)).astype(np.float32)
 
 
-def test_what_is_known_is_not_computed_again(photos: Path, params: Params, work: Workspace) -> None:
-    index = data.run(params.data, work, photos)
-    spec = write_extractor(work.extractor, params.embed)
+@pytest.fixture
+def spec(params: Params, work: Workspace) -> ExtractorSpec:
+    return write_extractor(work.extractor, params.embed)
+
+
+@pytest.fixture
+def cache(work: Workspace) -> RowCache:
+    return RowCache(work.cache / "features")
+
+
+def test_what_is_known_is_not_computed_again(
+    photos: Path, params: Params, work: Workspace, spec: ExtractorSpec, cache: RowCache
+) -> None:
+    index = prepare.run(params.prepare, work, photos)
     extract = MeanColour()
-    first = embed(index, spec, extract, {}, batch=5)
+    first = embed(index, spec, extract, cache, batch=5)
     assert extract.seen == len(first) == len(index.images)
-    again = embed(index, spec, extract, first, batch=5)
+    again = embed(index, spec, extract, cache, batch=5)
     assert extract.seen == len(index.images)
     assert again.keys() == first.keys()
 
 
-def test_rows_keep_the_order_of_the_index(photos: Path, params: Params, work: Workspace) -> None:
-    index = data.run(params.data, work, photos)
-    spec = write_extractor(work.extractor, params.embed)
-    rows = embed(index, spec, MeanColour(), {}, batch=5)
-    features = collect(index, rows, "x")
+def test_in_another_folder_only_new_images_cost(
+    photos: Path, params: Params, work: Workspace, spec: ExtractorSpec, cache: RowCache
+) -> None:
+    embed(prepare.run(params.prepare, work, photos), spec, MeanColour(), cache, batch=5)
+    grown = Path(shutil.copytree(photos, work.root / "grown"))
+    cv2.imwrite(str(grown / "scratches" / "new.png"), np.full((72, 96, 3), 99, np.uint8))
+    extract = MeanColour()
+    embed(prepare.run(params.prepare, work, grown), spec, extract, cache, batch=5)
+    assert extract.seen == 1
+
+
+def test_rows_keep_the_order_of_the_index(
+    photos: Path, params: Params, work: Workspace, spec: ExtractorSpec, cache: RowCache
+) -> None:
+    index = prepare.run(params.prepare, work, photos)
+    features = collect(index, embed(index, spec, MeanColour(), cache, batch=5), "x")
     assert features.sha256.tolist() == [image.sha256 for image in index.images]
-    alone = embed(index, spec, MeanColour(), {}, batch=1)
+    alone = embed(index, spec, MeanColour(), RowCache(work.root / "other"), batch=1)
     np.testing.assert_array_equal(features.values, collect(index, alone, "x").values)
 
 
-def test_an_unreadable_image_is_left_out_and_said(
-    photos: Path, params: Params, work: Workspace, caplog: pytest.LogCaptureFixture
+def test_an_image_that_breaks_between_stages_is_left_out_and_said(
+    work: Workspace, spec: ExtractorSpec, cache: RowCache, caplog: pytest.LogCaptureFixture
 ) -> None:
-    folder = Path(shutil.copytree(photos, work.root / "photos"))
-    (folder / "scratches" / "broken.jpg").write_bytes(b"no image")
-    index = data.run(params.data, work, folder)
-    spec = write_extractor(work.extractor, params.embed)
-    rows = embed(index, spec, MeanColour(), {}, batch=5)
-    assert len(rows) == len(index.images) - 1
+    (work.root / "broken.jpg").write_bytes(b"no image")
+    image = IndexedImage(file="broken.jpg", label="scratches", sha256="x", split="train")
+    assert embed(Index(root=work.root, images=(image,)), spec, MeanColour(), cache, batch=5) == {}
     assert "broken.jpg is left out" in caplog.text
-    assert len(collect(index, rows, "x").labels) == len(rows)
 
 
 def test_features_survive_their_file(work: Workspace) -> None:

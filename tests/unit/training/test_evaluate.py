@@ -16,11 +16,13 @@ from numpy.typing import NDArray
 from shared.model.decode import Pixels
 from shared.model.labels import LABELS
 from training import evaluate, train
-from training.data import load_index, make_index
-from training.embed import Features
+from training.dataset import load_index
 from training.evaluate import limits_of, measured
+from training.features import Features
 from training.judged import Judged, slices
 from training.params import EvaluateParams, LimitsParams, Params, TrainParams
+from training.prepare import make_index
+from training.rowcache import RowCache
 from training.workspace import Workspace
 
 
@@ -36,7 +38,7 @@ def work(
 ) -> Workspace:
     """After `train` and `evaluate`, on features that need no tower."""
     done = Workspace(tmp_path_factory.mktemp("evaluated"))
-    index = make_index(photos, params.data)
+    index = make_index(photos, params.prepare, RowCache(done.root / "hashes"))
     done.index.write_text(index.model_dump_json())
     pixels = [cv2.imread(str(photos / image.file)) for image in index.images]
     values = [[p.mean(), p.std(), p[0].mean(), p[:, 0].mean()] for p in pixels]

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from shared.model.classifier import Head
-from training.embed import Features
+from training.features import Features
 from training.params import Params, TrainParams
 from training.train import Batch, calibrate, fit, logits_of, run, train
 from training.workspace import Workspace
