@@ -45,7 +45,7 @@ def train(
     )
     work.root.mkdir(parents=True, exist_ok=True)
     try:
-        verdict = build(params, work, out, folder, base=BUNDLED)
+        verdict = build(params, work, out, folder, base=BUNDLED, cross_validate=True)
     except (DataError, OSError) as error:
         return _refuse(str(error), 1)
     except CheckpointError as error:

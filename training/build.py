@@ -20,16 +20,19 @@ def build(
     out: Path,
     source: Path | None = None,
     base: Path | None = None,
+    *,
+    cross_validate: bool = False,
 ) -> Verdict:
     """The new checkpoint in `out`, and how good it is. Raises DataError or CheckpointError.
 
-    A folder of one's own that is too small for a test split is judged by cross-validation.
+    With `cross_validate`, a set too small for a test split is learned from whole, and the procedure
+    is judged by cross-validation: its test split is then no fair test of the checkpoint.
     """
     if source is None:
         data.run(params.data, work)
     index = prepare.run(params.prepare, work, source)
     features = embed.run(params.embed, work, base)
-    few = source is not None and crossval.too_few(features)
+    few = cross_validate and crossval.too_few(features)
     if few:
         crossval.run(params.train, params.evaluate, work, index)
     else:

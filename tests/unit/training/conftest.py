@@ -80,4 +80,4 @@ def built(
     work.root.mkdir()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(crossval, "_REPEATS", 1)
-        return build(params, work, root / "ckpts", photos), work
+        return build(params, work, root / "ckpts", photos, cross_validate=True), work
