@@ -32,6 +32,8 @@ NAME = "scratch-detector"
 CHAMPION, CHALLENGER = "champion", "challenger"
 #: seconds; a server that is away must not hold up training
 _TIMEOUT_S = 10
+#: characters of an error that are shown
+_REASON = 200
 _log = logging.getLogger(__name__)
 
 
@@ -114,8 +116,9 @@ def _forgiving(consequence: str) -> Iterator[None]:
     try:
         yield
     except (MlflowException, LookupError, OSError) as error:
-        reason = str(error).splitlines()[0]
-        _log.warning("MLflow at %s: %s; %s", _shown(tracking_uri()), reason, consequence)
+        uri = tracking_uri()
+        reason = str(error).replace(uri, _shown(uri)).splitlines()[0][:_REASON]
+        _log.warning("MLflow at %s: %s; %s", _shown(uri), reason, consequence)
 
 
 def _shown(uri: str) -> str:
