@@ -10,9 +10,10 @@ import pytest
 
 from shared.model.manifest import load_manifest
 from shared.settings import get_settings
+from tests.checkpoints import tiny_checkpoint
 from training import tracking
 from training.params import Params
-from training.verdict import Verdict
+from training.train import Calibration
 from training.workspace import Workspace
 
 pytestmark = pytest.mark.filterwarnings("default")  # of SQLAlchemy and alembic below MLflow
@@ -29,20 +30,31 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     get_settings.cache_clear()
 
 
+@pytest.fixture
+def trained(work: Workspace) -> tuple[Path, Workspace]:
+    """A checkpoint, and what the stage `train` left of its making."""
+    calibration = Calibration(
+        temperature=1, weight_decay=1, validation_loss=0.3, losses=(0.7, 0.5, 0.4)
+    )
+    work.calibration.write_text(calibration.model_dump_json())
+    work.metrics.write_text("{}")
+    return tiny_checkpoint(work.root.parent / "ckpt"), work
+
+
 def test_a_run_keeps_what_made_it(
-    store: Path, built: tuple[Verdict, Workspace], params: Params
+    store: Path, trained: tuple[Path, Workspace], params: Params
 ) -> None:
-    verdict, work = built
-    manifest = load_manifest(verdict.checkpoint)
-    version = tracking.log_run(verdict.checkpoint, params, work)
+    checkpoint, work = trained
+    manifest = load_manifest(checkpoint)
+    version = tracking.log_run(checkpoint, params, work)
     client = tracking._client()
     model = client.get_model_version_by_alias(tracking.NAME, tracking.CHALLENGER)
     assert (str(model.version), model.tags["revision"]) == (version, manifest.revision)
     run = client.get_run(model.run_id)
     assert run.data.params["train.epochs"] == str(params.train.epochs)
     assert run.data.metrics["auroc"] == manifest.metrics["auroc"]
-    assert run.data.tags["data_sha256"] == manifest.data["sha256"]
-    assert len(client.get_metric_history(model.run_id, "loss")) == params.train.epochs
+    assert run.data.tags["revision"] == manifest.revision
+    assert len(client.get_metric_history(model.run_id, "loss")) == 3
     kept = {item.path for item in client.list_artifacts(model.run_id, "checkpoint")}
     assert "checkpoint/manifest.json" in kept
     assert {item.path for item in client.list_artifacts(model.run_id)} >= {"model-card.md"}
@@ -60,7 +72,7 @@ def test_an_unknown_champion_is_only_warned_about(
 
 
 def test_a_server_that_is_away_costs_a_warning(
-    built: tuple[Verdict, Workspace],
+    trained: tuple[Path, Workspace],
     params: Params,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
@@ -69,7 +81,7 @@ def test_a_server_that_is_away_costs_a_warning(
     get_settings.cache_clear()
     try:
         with caplog.at_level(logging.WARNING):
-            assert tracking.log_run(built[0].checkpoint, params, built[1]) is None
+            assert tracking.log_run(trained[0], params, trained[1]) is None
     finally:
         get_settings.cache_clear()
     assert "MLflow at http://127.0.0.1:9" in caplog.text
