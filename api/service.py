@@ -84,7 +84,7 @@ class Load:
     redis_up: bool = False
     open_tasks: float = math.nan
     queued: float = math.nan
-    #: seconds since the oldest open task was accepted or last sent again; 0 when none is open
+    #: seconds since the open task that is due first was accepted; 0 when none is open
     oldest_task_s: float = math.nan
     ready_workers: float = math.nan
 
@@ -245,7 +245,7 @@ class InspectionService:
             workers = await self.ready_workers()
         except BrokerUnavailable:
             return Load()
-        oldest = now if backlog.oldest_sent_at is None else backlog.oldest_sent_at
+        oldest = now if backlog.oldest_accepted_at is None else backlog.oldest_accepted_at
         return Load(
             redis_up=True,
             open_tasks=backlog.open_tasks,

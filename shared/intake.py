@@ -37,8 +37,8 @@ class Backlog:
     open_tasks: int
     #: messages that no worker has taken up
     queued: int
-    #: when the oldest was sent last, unix seconds; None when nothing is open
-    oldest_sent_at: float | None
+    #: when the one that is due first was accepted, unix seconds; None when nothing is open
+    oldest_accepted_at: float | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,12 +196,16 @@ class Intake:
         async with self._redis.pipeline(transaction=False) as pipe:
             pipe.zcount(OPEN_KEY, now, "+inf")
             pipe.llen(QUEUE_INSPECT)
-            pipe.zrange(SENT_KEY, 0, 0, withscores=True)
-            open_tasks, queued, oldest = await pipe.execute()
+            pipe.zrange(OPEN_KEY, now, "+inf", byscore=True, offset=0, num=1)
+            open_tasks, queued, first = await pipe.execute()
+        # Not the time of its last sending: what is sent again and again must look old.
+        accepted: Any = (
+            await self._redis.hget(task_key(first[0].decode()), "accepted_at") if first else None
+        )
         return Backlog(
             open_tasks=open_tasks,
             queued=queued,
-            oldest_sent_at=oldest[0][1] if oldest else None,
+            oldest_accepted_at=float(accepted) if accepted else None,
         )
 
     async def ready_workers(self) -> list[Heartbeat]:

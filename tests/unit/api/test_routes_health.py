@@ -8,7 +8,7 @@ import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from shared.contract import QUEUE_INSPECT
-from shared.records import SENT_KEY, WORKERS_KEY, Heartbeat
+from shared.records import OPEN_KEY, SENT_KEY, WORKERS_KEY, Heartbeat, task_key
 
 
 async def beat(redis, name="w1@host", age_s=0.0):
@@ -115,7 +115,10 @@ async def test_metrics_tell_how_long_the_queue_is_and_how_old(client, redis):
     empty = (await client.get("/metrics")).text.splitlines()
     now = time.time()
     await redis.lpush(QUEUE_INSPECT, "a", "b", "c")
-    await redis.zadd(SENT_KEY, {"old": now - 120, "new": now - 1})
+    for task_id, accepted_at in {"old": now - 120, "new": now - 1}.items():
+        await redis.zadd(OPEN_KEY, {task_id: accepted_at + 300})
+        await redis.zadd(SENT_KEY, {task_id: now})  # a moment ago, once more
+        await redis.hset(task_key(task_id), "accepted_at", accepted_at)
 
     lines = (await client.get("/metrics")).text.splitlines()
 
