@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -91,6 +92,7 @@ def promote(name: str, settings: Settings, *, wait_s: float) -> int:
     before = fleet.rollouts.read().champion
     rollout = fleet.rollouts.change(lambda rollout: rollout.promoted(title))
     typer.echo(f"champion: {title}" + (f" (was {before or _OWN})" if before != title else ""))
+    _mark(title, settings)
     return follow(fleet, rollout, wait_s)
 
 
@@ -106,7 +108,19 @@ def roll_back(settings: Settings, *, wait_s: float) -> int:
     except ValueError as error:
         raise Refused(str(error)) from None
     typer.echo(f"champion: {rollout.champion or _OWN}")
+    if rollout.champion:
+        _mark(rollout.champion, settings)
     return follow(fleet, rollout, wait_s)
+
+
+def _mark(title: str, settings: Settings) -> None:
+    """Moves MLflow's alias along, where training records its runs; a warning when it cannot."""
+    recorded = settings.mlflow_tracking_uri or (settings.data_dir / "mlflow.db").exists()
+    if recorded and importlib.util.find_spec("mlflow"):
+        from training import tracking
+
+        name, _, revision = title.partition("@")
+        tracking.set_champion(name, revision)
 
 
 def follow(fleet: Fleet, rollout: Rollout, wait_s: float) -> int:

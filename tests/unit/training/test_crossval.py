@@ -39,6 +39,11 @@ def test_clouds_apart_are_told_apart(params: Params) -> None:
     assert calibration.weight_decay in params.train.weight_decays
 
 
+def test_few_photos_get_one_layer(params: Params) -> None:
+    head, _ = learn(clouds(4), params.train.model_copy(update={"hidden": 8}))
+    assert len(head.layers) == 1
+
+
 def test_noise_is_not_praised(params: Params) -> None:
     """A head that had seen what it judges would be right on nearly all of it."""
     everything = clouds(0)
