@@ -64,9 +64,11 @@ class Contestants:
             return self._limit.per_s(images, seconds)
         return self.load(name, images, connections=connections, seconds=seconds).per_s
 
+    def target(self, name: str) -> Target:
+        return self._targets[name]
+
     def load(self, name: str, images: Path, *, connections: int, seconds: float) -> Load:
-        target = self._targets[name]
-        return closed_loop(target, images, connections=connections, seconds=seconds)
+        return closed_loop(self.target(name), images, connections=connections, seconds=seconds)
 
 
 @contextmanager
