@@ -152,7 +152,7 @@ def _answers(redis: Redis) -> bool:
 
 def main(tasks: int = 4000) -> None:
     for workers in (1, 2, 4):
-        print(json.dumps(measure(workers, tasks)), flush=True)  # noqa: T201
+        print(json.dumps(measure(workers, tasks)), flush=True)
 
 
 if __name__ == "__main__":

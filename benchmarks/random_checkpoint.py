@@ -6,9 +6,9 @@ from pathlib import Path
 
 import torch
 from torch import nn
-from training.original import import_original
 
 from shared.model.backbone import empty_tower
+from training.original import import_original
 
 _HIDDEN = 256
 
