@@ -9,7 +9,7 @@ DEV := $(VENV)/.dev
 
 .DEFAULT_GOAL := help
 .PHONY: help serve demo train mlflow retrain test chaos fuzz lint format ckpt lock clean docs test-rabbitmq images-check promtool data deploy
-.PHONY: hashes audit
+.PHONY: hashes audit bench
 
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +41,10 @@ lint: $(DEV) ## style, types and import rules
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	$(BIN)/zizmor --offline --quiet .github
 	$(BIN)/kubernetes-validate --strict --quiet --no-warn deploy/kubernetes/*.yml
+
+bench: $(DEV) ## measure speed against other servers and the limit (needs wrk; takes half an hour)
+	for each in throughput latency memory overload kernels queue_rate; do \
+		PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m benchmarks.$$each || exit 1; done
 
 format: $(DEV) ## rewrite the code in our style
 	$(BIN)/ruff check --fix
