@@ -17,11 +17,11 @@ from benchmarks.processes import service
 from benchmarks.report import table, write
 from benchmarks.wrk import closed_loop
 
-_PROGRAMS = {"uvicorn": "api", "worker.app": "worker", "flower": "flower", "redis-server": "redis"}
+_PROGRAMS = {"-m api": "api", "worker.app": "worker", "flower": "flower", "redis-server": "redis"}
 
 
 def resident_mb() -> dict[str, float]:
-    """By program, of the stack that this process started: proportional set size, in megabytes."""
+    """By program, of the stack that this process started: resident set size, in megabytes."""
     found: dict[str, float] = {}
     for process in psutil.Process().children(recursive=True):
         try:
