@@ -42,7 +42,7 @@ lint: $(DEV) ## style, types and import rules
 	$(BIN)/zizmor --offline --quiet .github
 	$(BIN)/kubernetes-validate --strict --quiet --no-warn deploy/kubernetes/*.yml
 
-bench: $(DEV) ## measure speed against other servers and the limit (needs wrk; takes half an hour)
+bench: $(DEV) ## measure speed against other servers and the limit (needs wrk; takes long)
 	for each in throughput latency memory overload kernels queue_rate; do \
 		PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m benchmarks.$$each || exit 1; done
 
