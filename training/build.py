@@ -42,7 +42,7 @@ def build(
     if few:
         crossval.run(params.train, params.evaluate, work, candidates, learned[best])
     else:
-        train.run(params.train, work)
+        train.run(params.train, work, learned[best])
         evaluate.run(params.evaluate, work)
     checkpoint = export.run(params.export, work, out)
     views = compared(looks, best, learned, candidates[0].labels)

@@ -69,14 +69,17 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def train(features: Features, params: TrainParams) -> tuple[Head, Calibration]:
+def train(
+    features: Features, params: TrainParams, learned: Learned | None = None
+) -> tuple[Head, Calibration]:
     """The head of least loss. The same input gives the same head.
 
-    Ridge regression learns from all but the test split. Layers are tried where photos are many:
-    with fewer they lose (measured: docs/classifier.md).
+    Ridge regression learns from all but the test split (`learned`, where that is done). Layers are
+    tried where photos are many: with fewer they lose (measured: docs/classifier.md).
     """
     photos = Photos.of(features, "train", "validation")
-    found = calibrated(learn(photos, params.ridge, params.seed), photos.labels, params)
+    learned = learned or learn(photos, params.ridge, params.seed)
+    found = calibrated(learned, photos.labels, params)
     _log.info("%s: cross-validated loss %.4f", found[1].ridge, found[1].validation_loss)
     if np.count_nonzero(features.splits == "train") < params.large:
         return found
@@ -189,8 +192,8 @@ def save(head: Head, calibration: Calibration, work: Workspace) -> None:
     work.calibration.write_text(calibration.model_dump_json(indent=1))
 
 
-def run(params: TrainParams, work: Workspace) -> Calibration:
-    head, calibration = train(Features.load(work.features), params)
+def run(params: TrainParams, work: Workspace, learned: Learned | None = None) -> Calibration:
+    head, calibration = train(Features.load(work.features), params, learned)
     save(head, calibration, work)
     return calibration
 
