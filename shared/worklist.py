@@ -68,7 +68,8 @@ class Worklist:
     def claim(self, job: InspectJob) -> Claim:
         """Marks the task as started and fetches its image, in one round trip."""
         keys = [task_key(job.id), upload_key(job.id), CLAIMED_KEY]
-        arguments: list[bytes | float] = [self._holder, time.time(), self._record_ttl_s, job.sent_at]
+        now = time.time()
+        arguments: list[bytes | float] = [self._holder, now, self._record_ttl_s, job.sent_at]
         open_, deliveries, image = self._claim(keys, arguments)
         return Claim(open=bool(open_), deliveries=deliveries, image=image)
 
