@@ -88,9 +88,16 @@ lock: ## resolve all versions anew from pyproject.toml
 
 hashes: $(BIN)/python ## write locks/ for the versions in requirements.lock
 	$(PIP) 'uv==0.13.9'
-	for extra in serve dev; do $(BIN)/uv pip compile --quiet pyproject.toml locks/build.in --extra $$extra \
-		--constraint requirements.lock --universal --python-version 3.11 --generate-hashes \
-		--no-annotate --no-header --output-file locks/$$extra.txt || exit 1; done
+	$(call hashed,serve,pyproject.toml locks/build.in --extra serve)
+	$(call hashed,dev,pyproject.toml locks/build.in --extra dev)
+	$(call hashed,image-build,locks/build.in)
+	$(call hashed,image-api,pyproject.toml --extra api --extra flower --extra otel)
+	$(call hashed,image-worker,pyproject.toml --extra worker --extra otel)
+	$(call hashed,image-worker-gpu,pyproject.toml --extra worker --extra otel --extra torch)
+
+# $(call hashed,NAME,WHAT IS ASKED FOR)
+hashed = $(BIN)/uv pip compile --quiet $(2) --constraint requirements.lock --universal --python-version 3.11 \
+	--generate-hashes --no-annotate --no-header --output-file locks/$(1).txt
 
 audit: $(DEV) ## look for known vulnerabilities in what is locked; asks a service on the internet
 	$(PIP) 'pip-audit==2.10.1'
