@@ -74,9 +74,7 @@ def rabbitmq(folder: Path) -> Iterator[str]:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-        subprocess.run(
-            ["epmd", "-port", str(epmd_port), "-kill"], check=False, capture_output=True
-        )
+        subprocess.run(["epmd", "-port", str(epmd_port), "-kill"], check=False, capture_output=True)
 
 
 def _free_ports(count: int) -> list[int]:
