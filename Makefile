@@ -39,7 +39,7 @@ lint: $(DEV) ## style, types and import rules
 	$(BIN)/lint-imports
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
-	$(BIN)/zizmor --offline --quiet .github
+	$(BIN)/zizmor --offline --quiet --persona auditor .github
 	$(BIN)/kubernetes-validate --strict --quiet --no-warn deploy/kubernetes/*.yml
 
 bench: $(DEV) ## measure speed against other servers and the limit (needs wrk; takes long)
@@ -61,8 +61,8 @@ retrain: $(DEV) ## train a candidate ([DATA=folder] [PULL=1]) and compare it wit
 	@exec $(BIN)/scratch retrain $(if $(DATA),--data "$(DATA)") $(if $(PULL),--pull)
 
 test-rabbitmq: $(DEV) ## the test with RabbitMQ as broker (installs it; root on Debian)
-	dpkg --status rabbitmq-server > /dev/null 2>&1 || apt-get install -y --no-install-recommends rabbitmq-server
-	$(BIN)/pytest -m rabbitmq
+	test -e /usr/lib/rabbitmq/bin/rabbitmq-server || tests/integration/install-rabbitmq.sh
+	$(BIN)/pytest -m rabbitmq tests/integration/test_rabbitmq.py
 
 docs: $(DEV) ## write docs/configuration.md anew from the settings
 	$(BIN)/python -m docs.generate > docs/configuration.md
