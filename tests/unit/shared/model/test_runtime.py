@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -62,6 +65,47 @@ def test_a_cpu_prefers_openvino_where_there_is_a_graph(checkpoint: Path) -> None
     manifest = load_manifest(checkpoint)
     assert open_runtime(checkpoint, manifest).variant == "openvino/f32/cpu"
     assert open_runtime(checkpoint, _without_graph(manifest)).variant == "torch/f32/cpu"
+
+
+@pytest.mark.parametrize(
+    ("init", "devices", "runtime"), [(100, 1, "openvino"), (0, 0, "openvino"), (0, 1, "torch")]
+)
+def test_torch_is_asked_only_where_the_driver_has_a_gpu(
+    init: int, devices: int, runtime: str, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def count_devices(pointer: Any) -> int:
+        pointer._obj.value = devices
+        return 0
+
+    driver = SimpleNamespace(cuInit=lambda flags: init, cuDeviceGetCount=count_devices)
+    monkeypatch.setattr("ctypes.CDLL", {"libcuda.so.1": driver}.__getitem__)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    # on this machine the driver is made up, and torch could not move a model to its GPU
+    monkeypatch.setattr(
+        "shared.model.runtime_torch.TorchRuntime", lambda *_, **__: SimpleNamespace(variant="torch")
+    )
+
+    opened = open_runtime(checkpoint, load_manifest(checkpoint))
+
+    assert opened.variant.startswith(runtime)
+
+
+def test_a_worker_without_a_gpu_never_imports_torch(checkpoint: Path) -> None:
+    """It would cost seconds and half a gigabyte; torch is installed where this test runs."""
+    script = (
+        "import ctypes, sys; from pathlib import Path\n"
+        "def no_driver(name): raise OSError(name)\n"
+        "import shared.model.inspector, worker.app\n"
+        "from shared.model.manifest import load_manifest\n"
+        "from shared.model.runtime import open_runtime\n"
+        "ctypes.CDLL = no_driver\n"
+        "folder = Path(sys.argv[1])\n"
+        "print(open_runtime(folder, load_manifest(folder)).variant, 'torch' in sys.modules)"
+    )
+    process = subprocess.run(
+        [sys.executable, "-c", script, checkpoint], capture_output=True, text=True, check=True
+    )
+    assert process.stdout.split() == ["openvino/f32/cpu", "False"]
 
 
 @pytest.mark.parametrize("name", ["torch", "openvino"])
