@@ -9,12 +9,15 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import openvino as ov
 import pytest
+from openvino import opset13 as ops
 
 from shared.errors import CheckpointError
 from shared.model.decode import Pixels
 from shared.model.manifest import Manifest, Precision, load_manifest
 from shared.model.runtime import RuntimeName, open_runtime
+from shared.model.runtime_openvino import with_maps
 
 
 def _views(images: int) -> Pixels:
@@ -150,3 +153,18 @@ def test_a_runtime_that_is_not_installed_is_named(
     monkeypatch.delitem(sys.modules, f"shared.model.runtime_{name}", raising=False)
     with pytest.raises(CheckpointError, match=f"{name} is not installed"):
         open_runtime(checkpoint, load_manifest(checkpoint), name=name)
+
+
+def test_maps_are_found_behind_the_rounding_of_an_int8_graph() -> None:
+    """As NNCF leaves it: the mean is of the quantised map, the maximum of the map itself."""
+    views = ops.parameter([-1, 2, 4, 4], ov.Type.f32)
+    map_ = ops.relu(views)
+    rounded = ops.fake_quantize(map_, 0.0, 1.0, 0.0, 1.0, 256)
+    mean, peak = ops.reduce_mean(rounded, [2, 3]), ops.reduce_max(map_, [2, 3])
+    head = ops.relu(ops.concat([mean, peak], 1))
+    model = ov.Model([ops.result(head)], [views])
+
+    _, pooled, found = (value.get_node().input_value(0) for value in with_maps(model).outputs)
+
+    assert pooled.get_node().get_type_name() == "Concat"
+    assert found.get_node() == map_
