@@ -11,19 +11,14 @@ from starlette.responses import JSONResponse, Response
 from api.deps import Image, Images, Service, SettingsDep, UploadOptions, UploadWait
 from api.disconnect import unless_gone
 from api.errors import problem_of, problem_responses
-from api.schemas import (
-    ACCEPTED_EXAMPLE,
-    PREDICTION_EXAMPLE,
-    BatchAccepted,
-    BatchEntry,
-    TaskAccepted,
-)
+from api.schemas import ACCEPTED_EXAMPLE, BatchAccepted, BatchEntry, TaskAccepted
 from api.service import Inspection, InspectionService, Options
 from api.uploads import read_file, shown_name
 from api.waits import Wait
 from shared.contract import Outcome, Prediction
 from shared.errors import ImageError, Unavailable, UploadError, error_for
 from shared.settings import Settings
+from shared.view import PREDICTION_EXAMPLE
 
 router = APIRouter(tags=["inspection"])
 
