@@ -12,6 +12,7 @@ from redis.exceptions import WatchError
 
 from shared.contract import QUEUE_INSPECT, InspectJob, Outcome
 from shared.errors import TaskCancelled, TaskTimedOut
+from shared.outbox import Callback, call_off, order, waiting
 from shared.records import (
     OPEN_KEY,
     SENT_KEY,
@@ -73,7 +74,12 @@ class Intake:
         self._result_ttl_s = result_ttl_s
 
     async def accept(
-        self, job: InspectJob, image: bytes, *, once: str | None = None
+        self,
+        job: InspectJob,
+        image: bytes,
+        *,
+        once: str | None = None,
+        callback: Callback | None = None,
     ) -> Earlier | None:
         """Stores the image and the record, or finds that this was done under `once` before.
 
@@ -89,6 +95,8 @@ class Intake:
                     pipe.multi()  # type: ignore[no-untyped-call]
                     pipe.set(once_key(once), f"{job.id} {job.sha256}", ex=self._record_ttl_s)
                 self._store(pipe, job, image)
+                if callback:
+                    order(pipe, job, callback)
                 try:
                     await pipe.execute()
                 except WatchError:
@@ -131,7 +139,12 @@ class Intake:
             pipe.unlink(upload_key(task_id), task_key(task_id))
             pipe.zrem(OPEN_KEY, task_id)
             pipe.zrem(SENT_KEY, task_id)
+            call_off(pipe, task_id)
             await pipe.execute()
+
+    async def callbacks(self) -> int:
+        """Those that wait, for an answer or for their receiver."""
+        return await waiting(self._redis)
 
     async def record(self, task_id: str) -> TaskRecord | None:
         async with self._redis.pipeline(transaction=True) as pipe:

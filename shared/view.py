@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict
 
@@ -11,7 +11,7 @@ from shared.records import TaskRecord
 
 ID_EXAMPLE = "4fd1b4ddc5d24bd7a5b0c1a0a5d0b7fe"
 PREDICTION_EXAMPLE = {"pred": "scratches", "prob_no_scratches": 0.03, "prob_scratches": 0.97}
-TASK_EXAMPLE = {
+TASK_EXAMPLE: dict[str, Any] = {
     "task_id": ID_EXAMPLE,
     "status": "done",
     "result": PREDICTION_EXAMPLE,

@@ -23,9 +23,17 @@ from shared.view import PREDICTION_EXAMPLE
 router = APIRouter(tags=["inspection"])
 
 
+_CALLBACK = {
+    "type": "string",
+    "maxLength": 2048,
+    "description": "Gets each answer by POST, signed, if the operator has switched callbacks on",
+}
+
+
 def _form(field: str, schema: dict[str, Any]) -> dict[str, Any]:
     """What /docs shows of a body that we read ourselves."""
-    form = {"type": "object", "required": [field], "properties": {field: schema}}
+    properties = {field: schema, "callback_url": _CALLBACK}
+    form = {"type": "object", "required": [field], "properties": properties}
     return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": form}}}}
 
 
@@ -56,7 +64,7 @@ _HEADERS = {
 )
 async def upload_image(
     request: Request,
-    image: Image,
+    upload: Image,
     wait: UploadWait,
     service: Service,
     options: UploadOptions,
@@ -66,7 +74,8 @@ async def upload_image(
     202 comes at once when the queue is far too long for `wait`. A client that goes away before it
     is answered takes its task back, unless that has begun or has an `Idempotency-Key`.
     """
-    inspection = await unless_gone(request, service.inspect(image, wait.seconds, options))
+    options = options.calling(upload.callback_url)
+    inspection = await unless_gone(request, service.inspect(upload.image, wait.seconds, options))
     request.state.task_id = inspection.task_id
     return _accepted(inspection, wait) if inspection.result is None else _answered(inspection)
 
@@ -80,13 +89,14 @@ async def upload_image(
 )
 async def upload_images(
     request: Request,
-    images: Images,
+    batch: Images,
     service: Service,
     settings: SettingsDep,
     options: UploadOptions,
 ) -> BatchAccepted:
     """One entry a file, in order. A refused file has its problem there; the others go on."""
-    entries = await unless_gone(request, _accept_all(images, service, settings, options))
+    options = options.calling(batch.callback_url)
+    entries = await unless_gone(request, _accept_all(batch.files, service, settings, options))
     return BatchAccepted.of(entries)
 
 
