@@ -18,6 +18,7 @@ from shared.model.decode import Pixels
 from shared.model.manifest import Manifest, Precision, load_manifest
 from shared.model.runtime import RuntimeName, open_runtime
 from shared.model.runtime_openvino import with_maps
+from shared.model.shared_tower import SideHead
 
 
 def _views(images: int) -> Pixels:
@@ -56,6 +57,37 @@ def test_an_answer_does_not_change_afterwards(name: RuntimeName, checkpoint: Pat
     kept = first.copy()
     runtime.forward(_views(2)[:1])
     assert np.array_equal(first, kept)
+
+
+@pytest.mark.parametrize("name", ["torch", "openvino"])
+def test_the_pass_also_hands_out_what_the_head_sees(name: RuntimeName, checkpoint: Path) -> None:
+    manifest = load_manifest(checkpoint)
+    runtime = open_runtime(checkpoint, manifest, name=name)
+
+    found = runtime.embed(_views(3))
+
+    features = np.stack([one.features for one in found if one.features is not None])
+    assert np.array_equal(runtime.forward(_views(3)), [one.logits for one in found])
+    assert np.abs(
+        SideHead(checkpoint / manifest.head)(features) - runtime.forward(_views(3))
+    ).max() < (1e-4)
+    traced = np.stack(
+        [one.features for one in runtime.trace(_views(3)) if one.features is not None]
+    )
+    assert np.abs(traced - features).max() < 1e-3
+
+
+def test_a_graph_that_does_not_show_its_head_has_no_features(checkpoint: Path) -> None:
+    manifest = load_manifest(checkpoint)
+    parameter = ov.opset13.parameter([-1, 5, 64, 64, 3], ov.Type.u8)
+    means = ov.opset13.reduce_mean(ov.opset13.convert(parameter, "f32"), np.array([1, 2, 3]))
+    logits = ov.opset13.slice(means, [0], [2], [1], [1])
+    ov.save_model(ov.Model([logits], [parameter]), checkpoint / manifest.openvino["f32"])
+    runtime = open_runtime(checkpoint, manifest, name="openvino")
+
+    assert [one.features for one in runtime.embed(_views(2))] == [None, None]
+    with pytest.raises(CheckpointError, match="where its head begins"):
+        runtime.with_features()
 
 
 @pytest.fixture
