@@ -67,11 +67,15 @@ class Settings(BaseSettings):
     ckpts: Path = Path("ckpts")
     #: `auto`: torch where there is a GPU, else OpenVINO
     runtime: Literal["auto", "openvino", "torch"] = "auto"
+    #: `auto`: the fastest that processor and checkpoint have; int8, bf16 or f32 on a CPU
     precision: Literal["auto", "f32", "bf16", "f16", "int8"] = "auto"
-    #: inference threads; 0 leaves it to the runtime
+    #: inference threads; 0: one for each core
     threads: int = Field(0, ge=0)
-    #: images in one forward pass
-    max_batch: int = Field(8, ge=1, le=256)
+    #: forward passes beside one another on a CPU; 0: one for each core, at most 4; 1 answers a lone
+    #: photo soonest, which shows with heavy models
+    streams: int = Field(0, ge=0, le=64)
+    #: images in one forward pass; 0: what suits the runtime
+    max_batch: int = Field(0, ge=0, le=256)
     #: task threads of one worker process: they fetch and decode, one more thread infers
     concurrency: int = Field(16, ge=1, le=256)
     #: a forward pass that takes longer ends the worker, so that its supervisor starts a sound one
