@@ -17,6 +17,7 @@ from shared.settings import Settings
 from shared.trials import TrialStore
 from shared.worklist import Worklist
 from worker.alerts import open_alerts
+from worker.archive import open_archive
 from worker.batcher import Batcher
 from worker.deployer import Deployer
 from worker.drain import DrainRate
@@ -56,12 +57,14 @@ class Station:
         self._batcher = Batcher(max_batch=settings.max_batch, observe=self.metrics.batched)
         self._batch_timeout_s = settings.batch_timeout_s
         self._referee = Referee(self._batcher, TrialStore(redis))
+        self._archive = open_archive(settings, redis, self.metrics.archived)
         self.predictor = Predictor(
             lambda: self._deployer.lineup,
             self._batcher,
             self._worklist,
             max_deliveries=settings.max_deliveries,
             note=self._referee.note,
+            see=self._archive.see if self._archive else None,
         )
         self._logbook = Logbook(
             settings.inference_log,
@@ -80,6 +83,8 @@ class Station:
         self._deployer.start()
         self._sweeper.start()
         self._referee.start()
+        if self._archive:
+            self._archive.start()
         if self._alerts:
             self._alerts.start()
             self.metrics.alerts_waiting(self._alerts.waiting)
@@ -88,7 +93,10 @@ class Station:
 
     def record(self, result: object) -> None:
         """Logs and alerts, when the first answer of a task is stored; `result` is that answer."""
-        self._tell(Outcome.decode(result))
+        outcome = Outcome.decode(result)
+        self._tell(outcome)
+        if self._archive:
+            self._archive.answered(outcome)
 
     def _tell(self, outcome: Outcome) -> None:
         self._logbook.write(outcome)
@@ -114,6 +122,8 @@ class Station:
         self._referee.close()
         self._batcher.close()
         self._logbook.close()
+        if self._archive:
+            self._archive.close()
         if self._alerts:
             self._alerts.close()
         try:
