@@ -8,7 +8,7 @@ SERVE := $(VENV)/.serve
 DEV := $(VENV)/.dev
 
 .DEFAULT_GOAL := help
-.PHONY: help serve demo train mlflow retrain test chaos fuzz lint format ckpt lock clean docs test-rabbitmq images-check promtool data deploy
+.PHONY: help serve demo train mlflow retrain test chaos fuzz lint format ckpt lock clean docs test-rabbitmq test-postgres images-check promtool data deploy
 .PHONY: hashes audit bench
 
 help: ## what there is
@@ -63,6 +63,10 @@ retrain: $(DEV) ## train a candidate ([DATA=folder] [PULL=1]) and compare it wit
 test-rabbitmq: $(DEV) ## the test with RabbitMQ as broker (installs it; root on Debian)
 	test -e /usr/lib/rabbitmq/bin/rabbitmq-server || tests/integration/install-rabbitmq.sh
 	$(BIN)/pytest -m rabbitmq tests/integration/test_rabbitmq.py
+
+test-postgres: $(DEV) ## the history on Postgres (installs it; root on Debian)
+	ls /usr/lib/postgresql/*/bin/postgres > /dev/null 2>&1 || apt-get install -y --no-install-recommends postgresql
+	$(BIN)/pytest -m postgres
 
 docs: $(DEV) ## write docs/configuration.md anew from the settings
 	$(BIN)/python -m docs.generate > docs/configuration.md

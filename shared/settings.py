@@ -120,6 +120,21 @@ class Settings(BaseSettings):
     #: a task taken up more often than this has killed its workers and is a recorded failure
     max_deliveries: int = Field(3, ge=1)
 
+    # --- history and feedback
+    #: days for which answered images, their answers and embeddings are kept; 0: not at all
+    history_days: float = Field(0, ge=0)
+    #: days for which images that people have labelled are kept; empty: until they are deleted
+    labelled_days: float | None = Field(None, gt=0)
+    #: of kept images; beyond it the oldest unlabelled ones go before their time
+    history_max_bytes: int = Field(10 * 2**30, ge=0)
+    #: answers and labels: `postgresql://user:password@host/database`; empty: SQLite in `data_dir`
+    history_url: str = Field("", repr=False)
+    #: images: a folder, `s3://bucket/prefix` or `gs://bucket/prefix`; empty: in `data_dir`
+    history_files: str = ""
+    #: names of API keys, separated by commas, that may look through kept images and label them;
+    #: `*`: every key. Without keys everybody may
+    reviewers: str = ""
+
     # --- log and alerts
     #: one JSON line for each inspected image
     inference_log: Path = Path("inference_log.txt")
@@ -177,6 +192,11 @@ class Settings(BaseSettings):
                 raise ValueError("must be whsec_ and 24 to 64 bytes in base64")
         return value
 
+    @field_validator("labelled_days", mode="before")
+    @classmethod
+    def _empty_is_for_ever(cls, value: object) -> object:
+        return None if value == "" else value
+
     @field_validator("alert_app_password")
     @classmethod
     def _no_placeholder(cls, value: SecretStr) -> SecretStr:
@@ -217,6 +237,10 @@ class Settings(BaseSettings):
     @property
     def keys_file(self) -> Path:
         return self.api_keys_file or self.data_dir / "api-keys"
+
+    @property
+    def reviewer_names(self) -> set[str]:
+        return {name.strip() for name in self.reviewers.split(",")}
 
     @property
     def flower_host(self) -> str:
