@@ -9,7 +9,7 @@ DEV := $(VENV)/.dev
 
 .DEFAULT_GOAL := help
 .PHONY: help serve demo train mlflow retrain test chaos fuzz lint format ckpt lock clean docs test-rabbitmq images-check promtool data deploy
-.PHONY: hashes audit bench
+.PHONY: hashes audit bench secrets
 
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -66,6 +66,9 @@ test-rabbitmq: $(DEV) ## the test with RabbitMQ as broker (installs it; root on 
 
 docs: $(DEV) ## write docs/configuration.md anew from the settings
 	$(BIN)/python -m docs.generate > docs/configuration.md
+
+secrets: ## passwords of your own for docker-compose.yml, in .secrets/
+	@deploy/secrets.sh
 
 images-check: $(SERVE) ## build both images without Docker and run them (root on Debian)
 	PYTHON=$(BIN)/python deploy/images-check.sh
