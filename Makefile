@@ -78,7 +78,7 @@ promtool: ## check alert rules with Debian's prometheus
 	promtool test rules deploy/prometheus/alerts_test.yml
 
 data: $(DEV) ## fetch data and model from the DVC remote, such as Google Drive
-	$(PIP) --constraint requirements.lock dvc-gdrive
+	$(PIP) --require-hashes --requirement locks/data.txt
 	$(BIN)/dvc pull
 
 deploy: ## call the deploy hooks in RENDER_DEPLOY_HOOKS, one URL a line
@@ -87,12 +87,13 @@ deploy: ## call the deploy hooks in RENDER_DEPLOY_HOOKS, one URL a line
 lock: ## resolve all versions anew from pyproject.toml
 	rm -f requirements.lock locks/*.txt && touch requirements.lock
 	$(MAKE) hashes
-	sed -n 's/^\([A-Za-z0-9._-]*==[^ ;]*\).*/\1/p' locks/dev.txt > requirements.lock
+	sed -n 's/^\([A-Za-z0-9._-]*==[^ ;]*\).*/\1/p' locks/dev.txt locks/data.txt | sort -u > requirements.lock
 
 hashes: $(BIN)/python ## write locks/ for the versions in requirements.lock
 	$(PIP) 'uv==0.13.9'
 	$(call hashed,serve,pyproject.toml locks/build.in --extra serve)
 	$(call hashed,dev,pyproject.toml locks/build.in --extra dev)
+	$(call hashed,data,pyproject.toml --extra dev --extra gdrive)
 	$(call hashed,image-build,locks/build.in)
 	$(call hashed,image-api,pyproject.toml --extra api --extra flower --extra otel)
 	$(call hashed,image-worker,pyproject.toml --extra worker --extra otel)

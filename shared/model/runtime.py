@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import importlib.util
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -22,6 +23,17 @@ FeatureForward = Callable[[Pixels], tuple[Logits, Floats]]
 RuntimeName = Literal["auto", "openvino", "torch"]
 
 
+@dataclass(frozen=True)
+class Embedded:
+    """What a pass makes of one image.
+
+    logits [2]; features [features], what the head saw, or None where the graph does not show them.
+    """
+
+    logits: Logits
+    features: Floats | None = None
+
+
 class Runtime(Protocol):
     """Runs the graph: views in, logits out."""
 
@@ -34,6 +46,9 @@ class Runtime(Protocol):
 
     def forward(self, views: Pixels) -> Logits:
         """uint8 [images, views, size, size, 3] to logits [images, 2]. One thread at a time."""
+
+    def embed(self, views: Pixels) -> list[Embedded]:
+        """The same pass as `forward`, at the same cost, one Embedded an image."""
 
     def with_features(self) -> FeatureForward:
         """Another way through the graph, of its own: it may run beside `forward`.
