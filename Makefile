@@ -93,7 +93,7 @@ hashes: $(BIN)/python ## write locks/ for the versions in requirements.lock
 	$(PIP) 'uv==0.13.9'
 	$(call hashed,serve,pyproject.toml locks/build.in --extra serve)
 	$(call hashed,dev,pyproject.toml locks/build.in --extra dev)
-	$(call hashed,data,pyproject.toml --extra gdrive)
+	$(call hashed,data,pyproject.toml --extra gdrive --no-strip-extras)
 	$(call hashed,image-build,locks/build.in)
 	$(call hashed,image-api,pyproject.toml --extra api --extra flower --extra otel)
 	$(call hashed,image-worker,pyproject.toml --extra worker --extra otel)
