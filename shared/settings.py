@@ -1,4 +1,4 @@
-"""All settings, from the environment or `.env`; the only place that reads either."""
+"""All settings, from the environment, `.env` or files of secrets; only this place reads them."""
 
 from __future__ import annotations
 
@@ -56,6 +56,9 @@ class Settings(BaseSettings):
     metrics_port: int = Field(0, ge=0, le=65535)
     #: OpenTelemetry collector, OTLP over HTTP; empty: no traces
     otel_endpoint: str = Field("", validation_alias=_plain("OTEL_EXPORTER_OTLP_ENDPOINT"))
+    #: where files named as variables may hold their values, such as `redis_url`: so containers get
+    #: their secrets. The environment and `.env` win
+    secrets_dir: Path = Path("/run/secrets")
     #: Redis files of the embedded stack
     data_dir: Path = Path(".data")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
@@ -269,4 +272,6 @@ class Settings(BaseSettings):
 
 @lru_cache
 def get_settings() -> Settings:
-    return Settings()
+    settings = Settings()
+    folder = settings.secrets_dir
+    return Settings(_secrets_dir=folder) if folder.is_dir() else settings
