@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from importlib.metadata import version
 
 from fastapi import FastAPI
@@ -21,7 +22,7 @@ from api.results import SWEEP_S, ResultWaiter
 from api.routes import docs, events, health, page, predict, tasks
 from api.sender import CelerySender, Sender
 from api.service import InspectionService
-from shared.broker import celery_app
+from shared.broker import celery_app, queue_entry
 from shared.intake import Intake
 from shared.logs import configure_logs
 from shared.settings import Settings, get_settings
@@ -42,7 +43,8 @@ def create_app(
     sender: Sender | None = None,
     sweep_s: float = SWEEP_S,
 ) -> FastAPI:
-    """`redis` and `sender` are for tests; by default both follow the settings.
+    """`redis` and `sender` are for tests; by default both follow the settings. There is a sender
+    where the queue is not in the Redis that keeps the uploads.
 
     Raises AccessError.
     """
@@ -52,8 +54,15 @@ def create_app(
         start_tracing(settings, "scratch-api")
         redis = _client(settings)
     results = ResultWaiter(redis, sweep_s=sweep_s)
-    sender = sender or CelerySender(celery_app(settings, results=False))
-    intake = Intake(redis, record_ttl_s=settings.record_ttl_s, result_ttl_s=settings.result_ttl_s)
+    celery = celery_app(settings, results=False)
+    if settings.broker_url and sender is None:
+        sender = CelerySender(celery)
+    intake = Intake(
+        redis,
+        record_ttl_s=settings.record_ttl_s,
+        result_ttl_s=settings.result_ttl_s,
+        queue_entry=None if sender else partial(queue_entry, celery),
+    )
     app = FastAPI(
         title="Scratch detector",
         description="Tells from a photo whether a surface is scratched.",
@@ -109,13 +118,14 @@ def _client(settings: Settings) -> Redis:
 
 
 def _lifespan(
-    redis: Redis, results: ResultWaiter, sender: Sender
+    redis: Redis, results: ResultWaiter, sender: Sender | None
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         async with results:
             yield
-        sender.close()
+        if sender:
+            sender.close()
         await redis.aclose()
 
     return lifespan

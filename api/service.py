@@ -17,7 +17,7 @@ from redis.exceptions import OutOfMemoryError, RedisError
 from api.capacity import Capacity
 from api.results import ResultWaiter
 from api.sender import Sender
-from api.subscription import Result, Subscription
+from api.subscription import Result
 from shared.contract import InspectJob
 from shared.errors import (
     BrokerUnavailable,
@@ -40,6 +40,8 @@ T = TypeVar("T")
 #: a task without an answer so long after its deadline has failed; by then a worker's sweeper has
 #: said so, if there is a worker
 _OVERDUE_S = 15.0
+#: bytes that are hashed in a third of a millisecond, about what a thread would cost
+_LARGE = 2**19
 #: readiness and metrics answer within this, also when Redis is a black hole
 _PROBE_S = 1.2
 
@@ -100,8 +102,9 @@ class InspectionService:
     """Raises errors of `shared.errors`, and RedisError where Redis does not answer."""
 
     def __init__(
-        self, settings: Settings, intake: Intake, sender: Sender, results: ResultWaiter
+        self, settings: Settings, intake: Intake, sender: Sender | None, results: ResultWaiter
     ) -> None:
+        """`sender` where `intake` does not queue what it accepts."""
         self._settings = settings
         self._intake = intake
         self._sender = sender
@@ -147,8 +150,8 @@ class InspectionService:
         self, job: InspectJob, image: bytes, wait_s: float, options: Options
     ) -> Inspection:
         result: Result | None = None
-        with self._results.subscribed(job.id) as subscription:
-            task_id = await self._queue(job, image, options, subscription)
+        with self._results.heard(job.id) as subscription:
+            task_id = await self._queue(job, image, options, self._results.ear)
             if task_id == job.id and not self._capacity.in_vain(wait_s):
                 result = await subscription.result(wait_s)
         if task_id != job.id:
@@ -256,9 +259,12 @@ class InspectionService:
         )
 
     async def _job(self, image: bytes, options: Options) -> InspectJob:
-        """Looks at the image in a thread: a large hash must not hold up other requests."""
+        """Looks at a large image in a thread: its hash must not hold up other requests."""
         await self.admit(size=len(image), deadline_s=options.deadline_s)
-        sha256 = await asyncio.to_thread(self._examine, image)
+        if len(image) < _LARGE:
+            sha256 = self._examine(image)
+        else:
+            sha256 = await asyncio.to_thread(self._examine, image)
         now = time.time()
         return InspectJob(
             id=uuid.uuid4().hex,
@@ -282,25 +288,20 @@ class InspectionService:
         return hashlib.sha256(image).hexdigest()
 
     async def _queue(
-        self,
-        job: InspectJob,
-        image: bytes,
-        options: Options,
-        subscription: Subscription | None = None,
+        self, job: InspectJob, image: bytes, options: Options, ear: str | None = None
     ) -> str:
-        """Accepts and sends, or neither. Redis confirms the subscription while it stores.
+        """Accepts and sends, or neither.
 
         The task's id: the job's, or that of the earlier upload which this one repeats.
         """
         try:
-            earlier = await self._intake.accept(job, image, once=options.once)
+            earlier = await self._intake.accept(job, image, once=options.once, ear=ear)
             if earlier:
                 if earlier.sha256 != job.sha256:
                     raise KeyReused
                 return earlier.task_id
-            if subscription:
-                await subscription.confirmed()
-            await self._sender.send(job)
+            if self._sender:
+                await self._sender.send(job)
         except (RedisError, OSError, BrokerUnavailable) as error:
             with contextlib.suppress(RedisError, OSError):
                 await self._intake.withdraw(job.id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -86,8 +87,23 @@ def open_runtime(
 
 
 def _cuda_available() -> bool:
-    if importlib.util.find_spec("torch") is None:
+    """Imports torch only where a driver has a GPU: the import alone takes seconds and 0.4 GB."""
+    if importlib.util.find_spec("torch") is None or not _driver_has_gpu():
         return False
     import torch
 
-    return torch.cuda.is_available()
+    return torch.cuda.is_available()  # a torch built without CUDA says no
+
+
+def _driver_has_gpu() -> bool:
+    """What NVIDIA's driver says of itself; no driver, no GPU."""
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return False
+    count = ctypes.c_int()
+    return (
+        driver.cuInit(0) == 0
+        and driver.cuDeviceGetCount(ctypes.byref(count)) == 0
+        and count.value > 0
+    )

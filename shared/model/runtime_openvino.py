@@ -123,15 +123,16 @@ def with_maps(model: ov.Model) -> ov.Model:
     """The graph with more outputs: the pooled features, then the maps they were pooled from.
 
     Found by their shape in any graph that `Classifier` was exported to: one Concat that joins the
-    mean and the maximum over the positions of each map, in the order of the depths. A graph without
-    it (no maps are pooled) stays as it is.
+    mean and the maximum over the positions of each map, in the order of the depths. In int8 the
+    mean is of the map as it was quantised: the map before that is the one. A graph without such a
+    Concat (no maps are pooled) stays as it is.
     """
     for node in model.get_ordered_ops():
         if node.get_type_name() != "Concat":
             continue
         sources = [value.get_node() for value in node.input_values()]
-        maps = [source.input_value(0) for source in sources if _is_pooling(source, "ReduceMean")]
-        peaks = [source.input_value(0) for source in sources if _is_pooling(source, "ReduceMax")]
+        maps = [_unquantised(source) for source in sources if _is_pooling(source, "ReduceMean")]
+        peaks = [_unquantised(source) for source in sources if _is_pooling(source, "ReduceMax")]
         if maps and maps == peaks:
             model.add_outputs([node.output(0), *maps])
             return model
@@ -150,6 +151,14 @@ def _standardised(model: ov.Model, layers: int) -> ov.Output | None:
         node = node.input_value(0).get_node()
         layers -= node.get_type_name() == "MatMul"
     return node.input_value(0)
+
+
+def _unquantised(pooling: ov.Node) -> ov.Output:
+    """What is pooled, before any rounding to int8."""
+    source = pooling.input_value(0)
+    while source.get_node().get_type_name() == "FakeQuantize":
+        source = source.get_node().input_value(0)
+    return source
 
 
 def _is_pooling(node: ov.Node, kind: str) -> bool:
