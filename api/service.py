@@ -21,6 +21,7 @@ from api.subscription import Result
 from shared.contract import InspectJob
 from shared.errors import (
     BrokerUnavailable,
+    CallbacksFull,
     EmptyUpload,
     HeatmapNotFound,
     KeyReused,
@@ -32,6 +33,7 @@ from shared.errors import (
 )
 from shared.images import check_header
 from shared.intake import Intake
+from shared.outbox import Callback
 from shared.records import Heartbeat, TaskRecord
 from shared.settings import Settings
 
@@ -70,6 +72,11 @@ class Options:
     deadline_s: float | None = None
     #: see InspectJob
     client: str = ""
+    #: gets the answer; checked by `shared.callbacks`
+    callback_url: str = ""
+
+    def calling(self, callback_url: str) -> Options:
+        return replace(self, callback_url=callback_url) if callback_url else self
 
     def of_part(self, index: int) -> Options:
         """Those of one file in a request with many."""
@@ -295,7 +302,10 @@ class InspectionService:
         The task's id: the job's, or that of the earlier upload which this one repeats.
         """
         try:
-            earlier = await self._intake.accept(job, image, once=options.once, ear=ear)
+            callback = await self._callback(options.callback_url)
+            earlier = await self._intake.accept(
+                job, image, once=options.once, ear=ear, callback=callback
+            )
             if earlier:
                 if earlier.sha256 != job.sha256:
                     raise KeyReused
@@ -310,3 +320,11 @@ class InspectionService:
             raise BrokerUnavailable from error
         self._capacity.accepted(len(image))
         return job.id
+
+    async def _callback(self, url: str) -> Callback | None:
+        """Raises CallbacksFull."""
+        if not url:
+            return None
+        if await self._intake.callbacks() >= self._settings.webhook_limit:
+            raise CallbacksFull(retry_after_s=30)
+        return Callback(url=url, ttl_s=self._settings.callback_ttl_s)

@@ -13,6 +13,7 @@ from redis.exceptions import WatchError
 
 from shared.contract import QUEUE_INSPECT, InspectJob, Outcome
 from shared.errors import TaskCancelled, TaskTimedOut
+from shared.outbox import Callback, call_off, order, waiting
 from shared.records import (
     CONCLUDE,
     OPEN_KEY,
@@ -84,7 +85,13 @@ class Intake:
         self._result_ttl_s = result_ttl_s
 
     async def accept(
-        self, job: InspectJob, image: bytes, *, once: str | None = None, ear: str | None = None
+        self,
+        job: InspectJob,
+        image: bytes,
+        *,
+        once: str | None = None,
+        ear: str | None = None,
+        callback: Callback | None = None,
     ) -> Earlier | None:
         """Stores the image and the record, or finds that this was done under `once` before.
 
@@ -101,6 +108,8 @@ class Intake:
                     pipe.multi()  # type: ignore[no-untyped-call]
                     pipe.set(once_key(once), f"{job.id} {job.sha256}", ex=self._record_ttl_s)
                 self._store(pipe, job, image, ear)
+                if callback:
+                    order(pipe, job, callback)
                 try:
                     await pipe.execute()
                 except WatchError:
@@ -146,7 +155,12 @@ class Intake:
             pipe.unlink(upload_key(task_id), task_key(task_id))
             pipe.zrem(OPEN_KEY, task_id)
             pipe.zrem(SENT_KEY, task_id)
+            call_off(pipe, task_id)
             await pipe.execute()
+
+    async def callbacks(self) -> int:
+        """Those that wait, for an answer or for their receiver."""
+        return await waiting(self._redis)
 
     async def record(self, task_id: str) -> TaskRecord | None:
         async with self._redis.pipeline(transaction=True) as pipe:

@@ -9,6 +9,7 @@ scratch:open          sorted set of accepted, unfinished ids by their deadlines
 scratch:sent          the same ids by the time they were last sent
 scratch:claimed       when the copy that was last taken up had been sent
 scratch:sweeper       the worker that sweeps, for as long as it says so
+scratch:callback…     of uploads with a `callback_url`: see `shared/outbox.py`
 scratch:workers       hash, worker name -> Heartbeat
 celery-task-meta-{id} Celery's result: the first answer, which nothing overwrites
 """
