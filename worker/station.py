@@ -101,9 +101,8 @@ class Station:
         if settings.metrics_port:
             self.metrics.serve(settings.host, settings.metrics_port)
 
-    def record(self, result: object) -> None:
-        """Logs and alerts, when the first answer of a task is stored; `result` is that answer."""
-        outcome = Outcome.decode(result)
+    def record(self, outcome: Outcome) -> None:
+        """Logs and alerts, when the first answer of a task is stored."""
         self._tell(outcome)
         if self._archive:
             self._archive.answered(outcome)
