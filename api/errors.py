@@ -26,10 +26,12 @@ STATUS: dict[type[e.ServiceError], HTTPStatus] = {
     e.UploadError: HTTPStatus.BAD_REQUEST,
     e.UploadTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     e.KeyReused: HTTPStatus.UNPROCESSABLE_ENTITY,
+    e.CallbackRefused: HTTPStatus.UNPROCESSABLE_ENTITY,
     e.UploadTooSlow: HTTPStatus.REQUEST_TIMEOUT,
     e.ImageError: HTTPStatus.UNPROCESSABLE_ENTITY,
     e.UnsupportedImage: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     e.TaskNotFound: HTTPStatus.NOT_FOUND,
+    e.NoAnswerYet: HTTPStatus.CONFLICT,
     e.TaskNotCancellable: HTTPStatus.CONFLICT,
     e.TaskCancelled: HTTPStatus.CONFLICT,
     e.TaskTimedOut: HTTPStatus.GATEWAY_TIMEOUT,
@@ -37,6 +39,7 @@ STATUS: dict[type[e.ServiceError], HTTPStatus] = {
     e.Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     e.RateLimited: HTTPStatus.TOO_MANY_REQUESTS,
     e.Unauthorized: HTTPStatus.UNAUTHORIZED,
+    e.NotReviewer: HTTPStatus.FORBIDDEN,
     e.ServiceError: HTTPStatus.INTERNAL_SERVER_ERROR,
 }
 
@@ -93,6 +96,7 @@ _EXAMPLES = {
     for problem in (
         problem_of(e.BrokenUpload()),
         problem_of(e.Unauthorized()),
+        problem_of(e.NotReviewer()),
         problem_of(e.TaskNotFound()),
         problem_of(e.TaskNotCancellable()),
         problem_of(e.UploadTooSlow()),

@@ -2,35 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
+from api.feedback import Said
 from api.service import Inspection
-from shared.contract import Failure, Outcome, Prediction, TaskStatus
-from shared.records import TaskRecord
+from shared.contract import Label, TaskStatus
+from shared.history.store import Answered
+from shared.view import ID_EXAMPLE
 
-_ID = "4fd1b4ddc5d24bd7a5b0c1a0a5d0b7fe"
-PREDICTION_EXAMPLE = {"pred": "scratches", "prob_no_scratches": 0.03, "prob_scratches": 0.97}
 ACCEPTED_EXAMPLE = {
-    "task_id": _ID,
+    "task_id": ID_EXAMPLE,
     "status": "queued",
-    "status_url": f"/tasks/{_ID}",
+    "status_url": f"/tasks/{ID_EXAMPLE}",
     "position": 12,
     "eta_ms": 240,
-}
-TASK_EXAMPLE = {
-    "task_id": _ID,
-    "status": "done",
-    "result": PREDICTION_EXAMPLE,
-    "error": None,
-    "explanation": {
-        "hottest": (0.41, 0.63),
-        "box": (0.36, 0.58, 0.45, 0.66),
-        "heatmap_url": f"/tasks/{_ID}/heatmap.png",
-    },
-    "model": "scratch-lite@3f1c",
-    "timings_ms": {"decode": 2.1, "forward": 9.8},
 }
 
 
@@ -83,44 +70,57 @@ class TaskAccepted(BaseModel):
         )
 
 
-class ExplanationView(BaseModel):
-    """Where the evidence for a scratch lies, in shares of the photo's width and height."""
+class FeedbackIn(BaseModel):
+    """`right` and `wrong` say so of the answer, the other two what the photo shows."""
 
-    #: (x, y), and (left, top, right, bottom) of the region around it
-    hottest: tuple[float, float]
-    box: tuple[float, float, float, float]
-    heatmap_url: str
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"examples": [{"label": "wrong", "note": "a reflection"}]},
+    )
+
+    label: Said
+    note: Annotated[str | None, Field(max_length=1000)] = None
 
 
-class TaskView(BaseModel):
-    """A task: `result` when it is done, `error` when it failed."""
+class FeedbackView(BaseModel):
+    """`label` is what now counts; null: nothing. `pred` is what had been answered.
 
-    model_config = _example(TASK_EXAMPLE)
+    `image_kept`: whether the photo is in the history, so that a model can learn from it.
+    """
+
+    model_config = _example(
+        {"task_id": ID_EXAMPLE, "label": "no_scratches", "pred": "scratches", "image_kept": True}
+    )
 
     task_id: str
-    status: TaskStatus
-    result: Prediction | None = None
-    error: Failure | None = None
-    explanation: ExplanationView | None = None
-    model: str | None = None
-    timings_ms: dict[str, float] = {}
+    label: Label | None
+    pred: Label
+    image_kept: bool
+
+
+class QueuedImage(BaseModel):
+    """A kept photo that nobody has labelled."""
+
+    task_id: str
+    image_url: str
+    pred: Label
+    prob_scratches: float
+    model: str
+    #: unix time, seconds
+    at: float
 
     @classmethod
-    def of(cls, record: TaskRecord) -> Self:
-        view = cls(task_id=record.id, status=record.status, error=record.failure)
-        if isinstance(record.result, Outcome):
-            view.result = record.result.prediction
-            view.explanation = _explanation(record.result)
-            view.model = record.result.model or None
-            view.timings_ms = record.result.timings_ms
-        return view
+    def of(cls, answer: Answered) -> Self:
+        fields = {name: getattr(answer, name) for name in cls.model_fields if name != "image_url"}
+        return cls(image_url=f"/tasks/{answer.task_id}/image", **fields)
 
 
-def _explanation(outcome: Outcome) -> ExplanationView | None:
-    if outcome.explanation is None:
-        return None
-    heatmap_url = f"/tasks/{outcome.id}/heatmap.png"
-    return ExplanationView(heatmap_url=heatmap_url, **outcome.explanation.model_dump())
+class LabellingQueue(BaseModel):
+    images: list[QueuedImage]
+    #: photos in all that nobody has labelled
+    unlabelled: int
+    #: 0: no more photos come in
+    history_days: float
 
 
 class BatchEntry(BaseModel):
@@ -147,7 +147,7 @@ class BatchAccepted(BaseModel):
                     "problem": Problem.model_config["json_schema_extra"]["examples"][0],  # type: ignore[index]
                 },
             ],
-            "events_url": f"/events?ids={_ID}",
+            "events_url": f"/events?ids={ID_EXAMPLE}",
         }
     )
 

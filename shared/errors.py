@@ -3,15 +3,18 @@
 ServiceError
 ├── UploadError: the request could not be read
 │   ├── BrokenUpload · EmptyUpload · UploadTooLarge · UploadTooSlow · KeyReused
+│   ├── CallbackRefused
 ├── ImageError: the bytes are not an image we can judge; final, never retried
 │   ├── UnsupportedImage · ImageTooLarge · CorruptImage · UnsupportedPixels
 ├── TaskError: the task cannot be found or finished
-│   ├── TaskNotFound · HeatmapNotFound · TaskNotCancellable · TaskCancelled
-│   ├── TaskTimedOut · UploadLost
+│   ├── TaskNotFound · HeatmapNotFound · ImageNotKept · TaskNotCancellable · TaskCancelled
+│   ├── TaskTimedOut · UploadLost · NoAnswerYet
 │   ├── BadMessage · PoisonImage · InferenceFailed · InternalError
 ├── Unavailable: try again later
 │   ├── Overloaded · StorageFull · DeadlineUnreachable · RateLimited · BrokerUnavailable
+│   ├── CallbacksFull · HistoryUnavailable
 ├── Unauthorized: an API key is needed
+├── NotReviewer: an API key of somebody else is needed
 ├── AccessError: the API keys or addresses are not as they must be; the api must not start
 └── CheckpointError: the model directory is not what its manifest says; the worker must not start
 
@@ -61,6 +64,12 @@ class KeyReused(UploadError):
     """This idempotency key was used for another image."""
 
     code = "idempotency_key_reused"
+
+
+class CallbackRefused(UploadError):
+    """This service does not send answers to that `callback_url`."""
+
+    code = "callback_refused"
 
 
 class UploadTooSlow(UploadError):
@@ -115,6 +124,18 @@ class HeatmapNotFound(TaskNotFound):
     """No heatmap: the task has none yet, has expired, or was not uploaded with `?explain=true`."""
 
     code = "heatmap_not_found"
+
+
+class ImageNotKept(TaskNotFound):
+    """No image: the task is unknown, or its image is not in the history."""
+
+    code = "image_not_kept"
+
+
+class NoAnswerYet(TaskError):
+    """The task has no prediction that could be right or wrong."""
+
+    code = "no_answer"
 
 
 class TaskNotCancellable(TaskError):
@@ -200,10 +221,28 @@ class RateLimited(Unavailable):
     code = "rate_limited"
 
 
+class CallbacksFull(Unavailable):
+    """Too many callbacks wait for their receivers; an upload without one is taken."""
+
+    code = "callbacks_full"
+
+
 class BrokerUnavailable(Unavailable):
     """The task queue does not answer."""
 
     code = "broker_unavailable"
+
+
+class HistoryUnavailable(Unavailable):
+    """The history of images and labels does not answer."""
+
+    code = "history_unavailable"
+
+
+class NotReviewer(ServiceError):
+    """This API key may not look through kept images; SCRATCH_REVIEWERS names those that may."""
+
+    code = "not_a_reviewer"
 
 
 class Unauthorized(ServiceError):

@@ -82,8 +82,27 @@ class WorkerMetrics:
             "or the mail server refuses",
             registry=registry,
         )
+        self._webhooks = Counter(
+            "scratch_worker_webhooks",
+            "Callbacks that were sent or given up, and attempts that failed",
+            ["outcome"],
+            registry=registry,
+        )
+        self._webhooks_waiting = Gauge(
+            "scratch_worker_webhooks_waiting",
+            "Callbacks that wait for an answer or for their receiver; 0 where another worker sends",
+            registry=registry,
+        )
+        self._archived = Counter(
+            "scratch_worker_history_images",
+            "Answered images by what became of them: `kept`, `skipped` for want of time, `failed`",
+            ["outcome"],
+            registry=registry,
+        )
         for outcome in ("sent", "failed"):
             self._mails.labels(outcome)
+        for outcome in ("sent", "failed", "given_up"):
+            self._webhooks.labels(outcome)
 
     def serves(self, models: list[tuple[str, str]]) -> None:
         """Title and variant of each."""
@@ -109,8 +128,19 @@ class WorkerMetrics:
         """`sent` or `failed`."""
         self._mails.labels(outcome).inc()
 
+    def archived(self, outcome: str, images: int) -> None:
+        """`kept`, `skipped` or `failed`."""
+        self._archived.labels(outcome).inc(images)
+
     def alerts_waiting(self, count: Callable[[], float]) -> None:
         self._alerts_waiting.set_function(count)
+
+    def webhook(self, outcome: str) -> None:
+        """`sent`, `failed` or `given_up`."""
+        self._webhooks.labels(outcome).inc()
+
+    def webhooks_waiting(self, count: Callable[[], float]) -> None:
+        self._webhooks_waiting.set_function(count)
 
     def serve(self, host: str, port: int) -> None:
         """Answers `GET /metrics` from a daemon thread. Raises OSError when the port is taken."""

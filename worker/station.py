@@ -17,6 +17,7 @@ from shared.settings import Settings
 from shared.trials import TrialStore
 from shared.worklist import Worklist
 from worker.alerts import open_alerts
+from worker.archive import open_archive
 from worker.batcher import Batcher
 from worker.deployer import Deployer
 from worker.drain import DrainRate
@@ -27,6 +28,7 @@ from worker.opener import Opener
 from worker.predictor import Predictor
 from worker.referee import Referee
 from worker.sweeper import Sweeper
+from worker.webhooks import open_webhooks
 
 logger = logging.getLogger(__name__)
 
@@ -53,15 +55,22 @@ class Station:
         self._deployer = Deployer(Opener(settings), RolloutStore(redis), changed=self._show_models)
         self._deployer.open_first()
         self._worklist = Worklist(redis, record_ttl_s=settings.record_ttl_s)
-        self._batcher = Batcher(max_batch=settings.max_batch, observe=self.metrics.batched)
+        runtime = self._deployer.lineup.champion.runtime
+        self._batcher = Batcher(
+            max_batch=settings.max_batch or runtime.batch,
+            streams=runtime.streams,
+            observe=self.metrics.batched,
+        )
         self._batch_timeout_s = settings.batch_timeout_s
         self._referee = Referee(self._batcher, TrialStore(redis))
+        self._archive = open_archive(settings, redis, self.metrics.archived)
         self.predictor = Predictor(
             lambda: self._deployer.lineup,
             self._batcher,
             self._worklist,
             max_deliveries=settings.max_deliveries,
             note=self._referee.note,
+            see=self._archive.see if self._archive else None,
         )
         self._logbook = Logbook(
             settings.inference_log,
@@ -80,15 +89,23 @@ class Station:
         self._deployer.start()
         self._sweeper.start()
         self._referee.start()
+        if self._archive:
+            self._archive.start()
         if self._alerts:
             self._alerts.start()
             self.metrics.alerts_waiting(self._alerts.waiting)
+        self._webhooks = open_webhooks(settings, self.metrics.webhook)
+        if self._webhooks:
+            self._webhooks.start()
+            self.metrics.webhooks_waiting(self._webhooks.waiting)
         if settings.metrics_port:
             self.metrics.serve(settings.host, settings.metrics_port)
 
-    def record(self, result: object) -> None:
-        """Logs and alerts, when the first answer of a task is stored; `result` is that answer."""
-        self._tell(Outcome.decode(result))
+    def record(self, outcome: Outcome) -> None:
+        """Logs and alerts, when the first answer of a task is stored."""
+        self._tell(outcome)
+        if self._archive:
+            self._archive.answered(outcome)
 
     def _tell(self, outcome: Outcome) -> None:
         self._logbook.write(outcome)
@@ -114,8 +131,12 @@ class Station:
         self._referee.close()
         self._batcher.close()
         self._logbook.close()
+        if self._archive:
+            self._archive.close()
         if self._alerts:
             self._alerts.close()
+        if self._webhooks:
+            self._webhooks.close()
         try:
             self._worklist.leave(name)
         except RedisError as error:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from queue import SimpleQueue
+from threading import Lock
+from typing import Any, Literal
 
 import numpy as np
 import openvino as ov
@@ -13,75 +17,157 @@ from shared.errors import CheckpointError
 from shared.model.decode import Pixels
 from shared.model.evidence import Floats, Trace, split_traces
 from shared.model.manifest import Manifest, Precision
-from shared.model.runtime import FeatureForward, Logits
+from shared.model.runtime import Embedded, FeatureForward, Logits
 
+#: what the graph shows, [images, features], to the features themselves
+FeaturesOf = Callable[[Floats], Floats]
+
+#: name of the tensor between tower and head, in the graphs that `training.graph` makes
+_FEATURES = "features"
 #: an int8 graph computes in int8 by its own operations; the hint rules the rest of it
 _HINT = {"f32": "f32", "int8": "f32", "bf16": "bf16"}
 
 
+#: images beyond which a pass on a CPU gains nothing
+_BATCH = 4
+#: passes at a time, unless more are asked for: one Python process feeds no more
+_STREAMS = 4
+
+
 class OpenVinoRuntime:
     """See `shared.model.runtime.Runtime`."""
+
+    batch = _BATCH
 
     def __init__(
         self,
         folder: Path,
         manifest: Manifest,
         *,
-        precision: Precision | Literal["auto"] = "auto",
+        precision: Precision | Literal["auto"] = "f32",
         threads: int = 0,
+        streams: int = 1,
     ) -> None:
-        self.precision: Precision = "f32" if precision == "auto" else precision
+        self.precision: Precision = _automatic(manifest) if precision == "auto" else precision
         graph = manifest.openvino.get("f32" if self.precision == "bf16" else self.precision)
         if graph is None or self.precision not in _HINT:
             raise CheckpointError(f"{folder} has no OpenVINO graph for {self.precision}")
-        # Never left to the plugin: it picks bf16 by itself where the processor has it.
-        config = {
+        threads = threads or len(os.sched_getaffinity(0))
+        self.streams = streams or min(threads, _STREAMS)
+        self._config = {
+            # Never left to the plugin: it picks bf16 by itself where the processor has it.
             "INFERENCE_PRECISION_HINT": _HINT[self.precision],
-            "PERFORMANCE_HINT": "LATENCY",
-            "INFERENCE_NUM_THREADS": threads,
+            "NUM_STREAMS": self.streams,
+            "INFERENCE_NUM_THREADS": max(threads, self.streams),
         }
+        self._file = folder / graph
         try:
-            compiled = ov.Core().compile_model(folder / graph, "CPU", config)
+            model = ov.Core().read_model(self._file)
+            self._features_of = show_features(model, folder / manifest.head)
+            self._graph = _Graph(model, self._config)
         except RuntimeError as error:
             raise CheckpointError(f"{folder / graph}: OpenVINO refuses it: {error}") from error
-        self._request = compiled.create_infer_request()
-        self._graph, self._config = folder / graph, config
-        self._head = folder / manifest.head
-        self._tracing: ov.InferRequest | None = None
+        self._tracing: _Graph | None = None
+        self._compiling = Lock()
 
     @property
     def variant(self) -> str:
         return f"openvino/{self.precision}/cpu"
 
     def forward(self, views: Pixels) -> Logits:
-        outputs = self._request.infer([np.ascontiguousarray(views)])
-        return np.array(next(iter(outputs.values())), np.float32)
+        return self._graph(views)[0]
+
+    def embed(self, views: Pixels) -> list[Embedded]:
+        if self._features_of is None:
+            return [Embedded(logits) for logits in self.forward(views)]
+        return list(map(Embedded, *self._with_features(views)))
 
     def with_features(self) -> FeatureForward:
-        model = ov.Core().read_model(self._graph)
-        head = load_file(self._head)
-        shift, scale = (head[name].astype(np.float32) for name in ("shift", "scale"))
-        layers = sum(name.startswith("layers.") and name.endswith(".bias") for name in head)
-        model.add_outputs([_standardised(model, layers)])
-        request = ov.Core().compile_model(model, "CPU", self._config).create_infer_request()
+        if self._features_of is None:
+            raise CheckpointError("the graph does not show where its head begins")
+        return self._with_features
 
-        def forward(views: Pixels) -> tuple[Logits, Floats]:
-            outputs = request.infer([np.ascontiguousarray(views)])
-            logits, values = (np.array(output, np.float32) for output in outputs.values())
-            return logits, values / scale + shift
-
-        return forward
+    def _with_features(self, views: Pixels) -> tuple[Logits, Floats]:
+        logits, shown = self._graph(views)
+        assert self._features_of  # noqa: S101
+        return logits, self._features_of(shown)
 
     def trace(self, views: Pixels) -> list[Trace]:
-        if self._tracing is None:  # compiled when first asked for: plain answers never pay for it
-            model = with_maps(ov.Core().read_model(self._graph))
-            compiled = ov.Core().compile_model(model, "CPU", self._config)
-            self._tracing = compiled.create_infer_request()
-        outputs = self._tracing.infer([np.ascontiguousarray(views)])
-        logits, *rest = (np.array(output, np.float32) for output in outputs.values())
+        with self._compiling:
+            if self._tracing is None:  # when first asked for: plain answers never pay for it
+                model = with_maps(ov.Core().read_model(self._file))
+                self._tracing = _Graph(model, self._config)
+        logits, *rest = self._tracing(views)
         if not rest:
             return split_traces(logits, logits, [])
         return split_traces(logits, rest[0], rest[1:])
+
+    def warm_up(self, views: Pixels) -> None:
+        self._graph.warm_up(views)
+
+
+class _Graph:
+    """A compiled graph, called from any thread: one request for each of its streams.
+
+    A stream of one thread waits for no other: with as many streams as cores, a core that is taken
+    away for a while, by the api say, holds up one batch and not both halves of all.
+    """
+
+    def __init__(self, model: ov.Model, config: dict[str, Any]) -> None:
+        compiled = ov.Core().compile_model(model, "CPU", config)
+        self._requests = [compiled.create_infer_request() for _ in range(config["NUM_STREAMS"])]
+        self._free: SimpleQueue[ov.InferRequest] = SimpleQueue()
+        for request in self._requests:
+            self._free.put(request)
+
+    def __call__(self, views: Pixels) -> list[Floats]:
+        """uint8 [images, views, size, size, 3] to one array an output, images first."""
+        request = self._free.get()
+        try:
+            found = request.infer(
+                [np.ascontiguousarray(views)], share_inputs=True, share_outputs=True
+            )
+            return [np.array(output, np.float32) for output in found.values()]
+        finally:
+            self._free.put(request)
+
+    def warm_up(self, views: Pixels) -> None:
+        """On every stream at once, before there is anything else to do."""
+        for request in self._requests:
+            request.start_async([views], share_inputs=True)
+        for request in self._requests:
+            request.wait()
+
+
+def _automatic(manifest: Manifest) -> Precision:
+    """The fastest that this processor computes and the checkpoint was measured in."""
+    has = ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    if "int8" in manifest.openvino and "INT8" in has:  # shipped only if it loses next to nothing
+        return "int8"
+    return "bf16" if "BF16" in has and "bf16" in manifest.tolerance else "f32"
+
+
+def show_features(model: ov.Model, head: Path) -> FeaturesOf | None:
+    """Gives the graph one more output, and says how to get what the head sees from it.
+
+    By the name of the tensor, or else by what the first of the head's layers is fed. None, and the
+    graph as it was, where neither is there.
+    """
+    for node in model.get_ordered_ops():
+        for output in node.outputs():
+            if _FEATURES in output.get_names():
+                model.add_outputs([output])
+                return lambda shown: shown
+    tensors = load_file(head)
+    layers = sum(name.startswith("layers.") and name.endswith(".bias") for name in tensors)
+    fed = _standardised(model, layers)
+    if fed is None or not {"shift", "scale"} <= tensors.keys():
+        return None
+    shift, scale = (tensors[name].astype(np.float32) for name in ("shift", "scale"))
+    if fed.get_partial_shape().rank != 2 or fed.get_partial_shape()[1] != len(shift):
+        return None
+    model.add_outputs([fed])
+    return lambda shown: shown / scale + shift
 
 
 def with_maps(model: ov.Model) -> ov.Model:
@@ -115,7 +201,7 @@ def pooled_parts(model: ov.Model) -> list[ov.Node]:
     return []
 
 
-def _standardised(model: ov.Model, layers: int) -> ov.Output:
+def _standardised(model: ov.Model, layers: int) -> ov.Output | None:
     """What the first of the head's linear layers is fed; found by walking back from the logits.
 
     The step before it, from the features, looks different in each graph: converters rearrange it.
@@ -123,7 +209,7 @@ def _standardised(model: ov.Model, layers: int) -> ov.Output:
     node = model.get_results()[0]
     while layers:
         if not node.get_input_size():
-            raise CheckpointError("the graph does not show where its head begins")
+            return None
         node = node.input_value(0).get_node()
         layers -= node.get_type_name() == "MatMul"
     return node.input_value(0)

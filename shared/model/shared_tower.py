@@ -15,7 +15,7 @@ from shared.model.decode import Pixels
 from shared.model.evidence import Floats, Trace
 from shared.model.inspector import Inspector
 from shared.model.manifest import Manifest, Precision, load_manifest
-from shared.model.runtime import FeatureForward, Logits
+from shared.model.runtime import Embedded, FeatureForward, Logits
 
 
 class SideHead:
@@ -68,9 +68,16 @@ class SharedTower:
         """uint8 [images, views, size, size, 3] to logits [images, 2 models, 2].
 
         Whatever befalls the second head: the first model's logits come, beside numbers that are
-        not finite. One thread at a time.
+        not finite.
         """
+        return self._judge(*self._forward(views))
+
+    def embed(self, views: Pixels) -> list[Embedded]:
+        """As `forward`, with the features; the logits of an image are [2 models, 2]."""
         logits, features = self._forward(views)
+        return list(map(Embedded, self._judge(logits, features), features))
+
+    def _judge(self, logits: Logits, features: Floats) -> Logits:
         both = np.full((len(logits), 2, 2), np.nan, np.float32)
         both[:, 0] = logits
         try:
@@ -85,12 +92,18 @@ class _Side:
 
     def __init__(self, shared: SharedTower, which: int, champion: Inspector) -> None:
         self._shared, self._which = shared, which
-        self.precision: Precision = champion.runtime.precision
-        self.variant = champion.runtime.variant
+        own = champion.runtime
+        self.precision: Precision = own.precision
+        self.variant, self.streams, self.batch = own.variant, own.streams, own.batch
+        self.warm_up = own.warm_up
 
     def forward(self, views: Pixels) -> Logits:
         logits: Logits = self._shared.forward(views)[:, self._which]
         return logits
+
+    def embed(self, views: Pixels) -> list[Embedded]:
+        both = self._shared.embed(views)
+        return [Embedded(found.logits[self._which], found.features) for found in both]
 
     def trace(self, views: Pixels) -> list[Trace]:
         raise NotImplementedError("a trace is asked of the checkpoint's own graph")
