@@ -39,7 +39,7 @@ lint: $(DEV) ## style, types and import rules
 	$(BIN)/lint-imports
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
-	$(BIN)/zizmor --offline --quiet .github
+	$(BIN)/zizmor --offline --quiet --persona auditor .github
 	$(BIN)/kubernetes-validate --strict --quiet --no-warn deploy/kubernetes/*.yml
 
 bench: $(DEV) ## measure speed against other servers and the limit (needs wrk; takes long)
@@ -61,8 +61,8 @@ retrain: $(DEV) ## train a candidate ([DATA=folder] [PULL=1]) and compare it wit
 	@exec $(BIN)/scratch retrain $(if $(DATA),--data "$(DATA)") $(if $(PULL),--pull)
 
 test-rabbitmq: $(DEV) ## the test with RabbitMQ as broker (installs it; root on Debian)
-	dpkg --status rabbitmq-server > /dev/null 2>&1 || apt-get install -y --no-install-recommends rabbitmq-server
-	$(BIN)/pytest -m rabbitmq
+	test -e /usr/lib/rabbitmq/bin/rabbitmq-server || tests/integration/install-rabbitmq.sh
+	$(BIN)/pytest -m rabbitmq tests/integration/test_rabbitmq.py
 
 test-postgres: $(DEV) ## the history on Postgres (installs it; root on Debian)
 	ls /usr/lib/postgresql/*/bin/postgres > /dev/null 2>&1 || apt-get install -y --no-install-recommends postgresql
@@ -92,9 +92,16 @@ lock: ## resolve all versions anew from pyproject.toml
 
 hashes: $(BIN)/python ## write locks/ for the versions in requirements.lock
 	$(PIP) 'uv==0.13.9'
-	for extra in serve dev; do $(BIN)/uv pip compile --quiet pyproject.toml locks/build.in --extra $$extra \
-		--constraint requirements.lock --universal --python-version 3.11 --generate-hashes \
-		--no-annotate --no-header --output-file locks/$$extra.txt || exit 1; done
+	$(call hashed,serve,pyproject.toml locks/build.in --extra serve)
+	$(call hashed,dev,pyproject.toml locks/build.in --extra dev)
+	$(call hashed,image-build,locks/build.in)
+	$(call hashed,image-api,pyproject.toml --extra api --extra flower --extra otel)
+	$(call hashed,image-worker,pyproject.toml --extra worker --extra otel)
+	$(call hashed,image-worker-gpu,pyproject.toml --extra worker --extra otel --extra torch)
+
+# $(call hashed,NAME,WHAT IS ASKED FOR)
+hashed = $(BIN)/uv pip compile --quiet $(2) --constraint requirements.lock --universal --python-version 3.11 \
+	--generate-hashes --no-annotate --no-header --output-file locks/$(1).txt
 
 audit: $(DEV) ## look for known vulnerabilities in what is locked; asks a service on the internet
 	$(PIP) 'pip-audit==2.10.1'

@@ -13,7 +13,6 @@ from typing import Annotated, cast
 from fastapi import Depends, Header, Path, Query, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
-from starlette.datastructures import UploadFile
 
 from api.fairness import spend
 from api.feedback import FeedbackService
@@ -21,7 +20,7 @@ from api.identity import Client
 from api.metrics import Metrics
 from api.schemas import FeedbackIn
 from api.service import InspectionService, Options
-from api.uploads import files_of, read_many, read_one, read_small
+from api.uploads import Batch, Upload, batch_of, read_many, read_one, read_small
 from api.waits import Wait, wait_of_prefer, wait_of_query
 from shared.errors import TaskNotFound
 from shared.settings import Settings
@@ -167,7 +166,7 @@ TaskId = Annotated[str, Depends(_task_id)]
 
 async def _image(
     request: Request, settings: SettingsDep, _wait: UploadWait, _admitted: Annotated[None, Admitted]
-) -> bytes:
+) -> Upload:
     return await read_one(request, settings)
 
 
@@ -176,12 +175,12 @@ async def _images(
     settings: SettingsDep,
     _wait: Annotated[None, Depends(_no_wait)],
     _admitted: Annotated[None, Admitted],
-) -> AsyncIterator[list[UploadFile]]:
+) -> AsyncIterator[Batch]:
     form = await read_many(request, settings)
     try:
-        files = files_of(form)
-        await spend(request, len(files) - 1)
-        yield files
+        batch = batch_of(form, settings)
+        await spend(request, len(batch.files) - 1)
+        yield batch
     finally:
         await form.close()
 
@@ -209,5 +208,5 @@ async def _options(
 
 
 UploadOptions = Annotated[Options, Depends(_options)]
-Image = Annotated[bytes, Depends(_image)]
-Images = Annotated[list[UploadFile], Depends(_images)]
+Image = Annotated[Upload, Depends(_image)]
+Images = Annotated[Batch, Depends(_images)]

@@ -26,6 +26,7 @@ STATUS: dict[type[e.ServiceError], HTTPStatus] = {
     e.UploadError: HTTPStatus.BAD_REQUEST,
     e.UploadTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     e.KeyReused: HTTPStatus.UNPROCESSABLE_ENTITY,
+    e.CallbackRefused: HTTPStatus.UNPROCESSABLE_ENTITY,
     e.UploadTooSlow: HTTPStatus.REQUEST_TIMEOUT,
     e.ImageError: HTTPStatus.UNPROCESSABLE_ENTITY,
     e.UnsupportedImage: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,

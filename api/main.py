@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from importlib.metadata import version
 
 from fastapi import FastAPI
@@ -23,7 +24,7 @@ from api.routes import docs, events, health, page, predict, tasks
 from api.routes import feedback as feedback_routes
 from api.sender import CelerySender, Sender
 from api.service import InspectionService
-from shared.broker import celery_app
+from shared.broker import celery_app, queue_entry
 from shared.history.store import HistoryStore
 from shared.intake import Intake
 from shared.logs import configure_logs
@@ -45,7 +46,8 @@ def create_app(
     sender: Sender | None = None,
     sweep_s: float = SWEEP_S,
 ) -> FastAPI:
-    """`redis` and `sender` are for tests; by default both follow the settings.
+    """`redis` and `sender` are for tests; by default both follow the settings. There is a sender
+    where the queue is not in the Redis that keeps the uploads.
 
     Raises AccessError.
     """
@@ -55,8 +57,15 @@ def create_app(
         start_tracing(settings, "scratch-api")
         redis = _client(settings)
     results = ResultWaiter(redis, sweep_s=sweep_s)
-    sender = sender or CelerySender(celery_app(settings, results=False))
-    intake = Intake(redis, record_ttl_s=settings.record_ttl_s, result_ttl_s=settings.result_ttl_s)
+    celery = celery_app(settings, results=False)
+    if settings.broker_url and sender is None:
+        sender = CelerySender(celery)
+    intake = Intake(
+        redis,
+        record_ttl_s=settings.record_ttl_s,
+        result_ttl_s=settings.result_ttl_s,
+        queue_entry=None if sender else partial(queue_entry, celery),
+    )
     history = HistoryStore(settings)
     app = FastAPI(
         title="Scratch detector",
@@ -114,13 +123,14 @@ def _client(settings: Settings) -> Redis:
 
 
 def _lifespan(
-    redis: Redis, results: ResultWaiter, sender: Sender, history: HistoryStore
+    redis: Redis, results: ResultWaiter, sender: Sender | None, history: HistoryStore
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         async with results:
             yield
-        sender.close()
+        if sender:
+            sender.close()
         history.close()
         await redis.aclose()
 

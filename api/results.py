@@ -1,11 +1,14 @@
 """Hears results: one pub/sub connection for all waiting requests, and a sweep for what it missed.
 
+A task that was accepted here names our own channel, `ear`, on which its answer then comes; to wait
+for another one costs a subscription.
 Only the listener's own tasks touch the connection, so a cancelled request cannot break it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import uuid
 from collections import defaultdict
@@ -37,7 +40,11 @@ class ResultWaiter:
     def __init__(self, redis: Redis, *, sweep_s: float = SWEEP_S) -> None:
         self._redis = redis
         self._sweep_s = sweep_s
+        #: on which answers of tasks come that name it
+        self.ear = f"scratch:api:{uuid.uuid4().hex}"
         self._waits: defaultdict[str, set[Subscription]] = defaultdict(set)
+        #: of these, the tasks whose own channels are wanted
+        self._channels: set[str] = set()
         #: channels that Redis has confirmed in this session
         self._live: set[str] = set()
         self._changed = asyncio.Event()
@@ -59,23 +66,34 @@ class ResultWaiter:
         return sum(len(waits) for waits in self._waits.values())
 
     @contextmanager
-    def subscribed(self, task_id: str) -> Iterator[Subscription]:
-        """Starts to subscribe at once; await `confirmed()` before the task is sent."""
+    def heard(self, task_id: str) -> Iterator[Subscription]:
+        """Waits for a task that is accepted meanwhile and names `ear`."""
         subscription = Subscription(task_id, last_look=self.sweep)
         self._waits[task_id].add(subscription)
-        if result_key(task_id) in self._live:
-            subscription.confirm()
-        self._changed.set()
         try:
             yield subscription
         finally:
             self._leave(subscription)
 
+    @contextmanager
+    def subscribed(self, task_id: str) -> Iterator[Subscription]:
+        """Starts to subscribe at once; await `confirmed()` before looking for an answer."""
+        with self.heard(task_id) as subscription:
+            self._channels.add(task_id)
+            self._changed.set()
+            if result_key(task_id) in self._live:
+                subscription.confirm()
+            yield subscription
+
     def _leave(self, subscription: Subscription) -> None:
-        waits = self._waits[subscription.task_id]
+        task_id = subscription.task_id
+        waits = self._waits[task_id]
         waits.discard(subscription)
-        if not waits:
-            del self._waits[subscription.task_id]
+        if waits:
+            return
+        del self._waits[task_id]
+        if task_id in self._channels:
+            self._channels.discard(task_id)
             self._changed.set()
 
     # --- what was published
@@ -95,8 +113,7 @@ class ResultWaiter:
         pubsub = self._redis.pubsub()
         tasks: list[asyncio.Task[None]] = []
         try:
-            # With no channel at all, redis-py would not read.
-            await pubsub.subscribe(f"scratch:api:{uuid.uuid4().hex}")
+            await pubsub.subscribe(self.ear)
             self._changed.set()
             tasks = [
                 asyncio.create_task(self._read(pubsub)),
@@ -119,7 +136,7 @@ class ResultWaiter:
             except TimeoutError:
                 await pubsub.ping()
             self._changed.clear()
-            wanted = {result_key(task_id) for task_id in self._waits}
+            wanted = {result_key(task_id) for task_id in self._channels}
             left = sent - wanted
             new = wanted - sent
             sent = wanted
@@ -138,6 +155,10 @@ class ResultWaiter:
 
     def _hear(self, message: dict[str, Any]) -> None:
         channel = _text(message["channel"])
+        if channel == self.ear:
+            if message["type"] == "message":
+                self._settle(_task_of(message["data"]), message["data"])
+            return
         if not channel.startswith(RESULT_PREFIX):
             return
         task_id = channel.removeprefix(RESULT_PREFIX)
@@ -181,6 +202,14 @@ class ResultWaiter:
         if result is not None:
             for subscription in self._waits.get(task_id, ()):
                 subscription.resolve(result)
+
+
+def _task_of(meta: bytes) -> str:
+    """Empty for what no worker of ours wrote."""
+    try:
+        return str(json.loads(meta)["task_id"])
+    except (ValueError, TypeError, LookupError):
+        return ""
 
 
 def _text(channel: bytes | str | None) -> str:

@@ -8,31 +8,16 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from api.feedback import Said
 from api.service import Inspection
-from shared.contract import Failure, Label, Outcome, Prediction, TaskStatus
+from shared.contract import Label, TaskStatus
 from shared.history.store import Answered
-from shared.records import TaskRecord
+from shared.view import ID_EXAMPLE
 
-_ID = "4fd1b4ddc5d24bd7a5b0c1a0a5d0b7fe"
-PREDICTION_EXAMPLE = {"pred": "scratches", "prob_no_scratches": 0.03, "prob_scratches": 0.97}
 ACCEPTED_EXAMPLE = {
-    "task_id": _ID,
+    "task_id": ID_EXAMPLE,
     "status": "queued",
-    "status_url": f"/tasks/{_ID}",
+    "status_url": f"/tasks/{ID_EXAMPLE}",
     "position": 12,
     "eta_ms": 240,
-}
-TASK_EXAMPLE = {
-    "task_id": _ID,
-    "status": "done",
-    "result": PREDICTION_EXAMPLE,
-    "error": None,
-    "explanation": {
-        "hottest": (0.41, 0.63),
-        "box": (0.36, 0.58, 0.45, 0.66),
-        "heatmap_url": f"/tasks/{_ID}/heatmap.png",
-    },
-    "model": "scratch-lite@3f1c",
-    "timings_ms": {"decode": 2.1, "forward": 9.8},
 }
 
 
@@ -85,46 +70,6 @@ class TaskAccepted(BaseModel):
         )
 
 
-class ExplanationView(BaseModel):
-    """Where the evidence for a scratch lies, in shares of the photo's width and height."""
-
-    #: (x, y), and (left, top, right, bottom) of the region around it
-    hottest: tuple[float, float]
-    box: tuple[float, float, float, float]
-    heatmap_url: str
-
-
-class TaskView(BaseModel):
-    """A task: `result` when it is done, `error` when it failed."""
-
-    model_config = _example(TASK_EXAMPLE)
-
-    task_id: str
-    status: TaskStatus
-    result: Prediction | None = None
-    error: Failure | None = None
-    explanation: ExplanationView | None = None
-    model: str | None = None
-    timings_ms: dict[str, float] = {}
-
-    @classmethod
-    def of(cls, record: TaskRecord) -> Self:
-        view = cls(task_id=record.id, status=record.status, error=record.failure)
-        if isinstance(record.result, Outcome):
-            view.result = record.result.prediction
-            view.explanation = _explanation(record.result)
-            view.model = record.result.model or None
-            view.timings_ms = record.result.timings_ms
-        return view
-
-
-def _explanation(outcome: Outcome) -> ExplanationView | None:
-    if outcome.explanation is None:
-        return None
-    heatmap_url = f"/tasks/{outcome.id}/heatmap.png"
-    return ExplanationView(heatmap_url=heatmap_url, **outcome.explanation.model_dump())
-
-
 class FeedbackIn(BaseModel):
     """`right` and `wrong` say so of the answer, the other two what the photo shows."""
 
@@ -144,7 +89,7 @@ class FeedbackView(BaseModel):
     """
 
     model_config = _example(
-        {"task_id": _ID, "label": "no_scratches", "pred": "scratches", "image_kept": True}
+        {"task_id": ID_EXAMPLE, "label": "no_scratches", "pred": "scratches", "image_kept": True}
     )
 
     task_id: str
@@ -202,7 +147,7 @@ class BatchAccepted(BaseModel):
                     "problem": Problem.model_config["json_schema_extra"]["examples"][0],  # type: ignore[index]
                 },
             ],
-            "events_url": f"/events?ids={_ID}",
+            "events_url": f"/events?ids={ID_EXAMPLE}",
         }
     )
 

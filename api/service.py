@@ -17,10 +17,11 @@ from redis.exceptions import OutOfMemoryError, RedisError
 from api.capacity import Capacity
 from api.results import ResultWaiter
 from api.sender import Sender
-from api.subscription import Result, Subscription
+from api.subscription import Result
 from shared.contract import InspectJob
 from shared.errors import (
     BrokerUnavailable,
+    CallbacksFull,
     EmptyUpload,
     HeatmapNotFound,
     KeyReused,
@@ -32,6 +33,7 @@ from shared.errors import (
 )
 from shared.images import check_header
 from shared.intake import Intake
+from shared.outbox import Callback
 from shared.records import Heartbeat, TaskRecord
 from shared.settings import Settings
 
@@ -40,6 +42,8 @@ T = TypeVar("T")
 #: a task without an answer so long after its deadline has failed; by then a worker's sweeper has
 #: said so, if there is a worker
 _OVERDUE_S = 15.0
+#: bytes that are hashed in a third of a millisecond, about what a thread would cost
+_LARGE = 2**19
 #: readiness and metrics answer within this, also when Redis is a black hole
 _PROBE_S = 1.2
 
@@ -68,6 +72,11 @@ class Options:
     deadline_s: float | None = None
     #: see InspectJob
     client: str = ""
+    #: gets the answer; checked by `shared.callbacks`
+    callback_url: str = ""
+
+    def calling(self, callback_url: str) -> Options:
+        return replace(self, callback_url=callback_url) if callback_url else self
 
     def of_part(self, index: int) -> Options:
         """Those of one file in a request with many."""
@@ -100,8 +109,9 @@ class InspectionService:
     """Raises errors of `shared.errors`, and RedisError where Redis does not answer."""
 
     def __init__(
-        self, settings: Settings, intake: Intake, sender: Sender, results: ResultWaiter
+        self, settings: Settings, intake: Intake, sender: Sender | None, results: ResultWaiter
     ) -> None:
+        """`sender` where `intake` does not queue what it accepts."""
         self._settings = settings
         self._intake = intake
         self._sender = sender
@@ -147,8 +157,8 @@ class InspectionService:
         self, job: InspectJob, image: bytes, wait_s: float, options: Options
     ) -> Inspection:
         result: Result | None = None
-        with self._results.subscribed(job.id) as subscription:
-            task_id = await self._queue(job, image, options, subscription)
+        with self._results.heard(job.id) as subscription:
+            task_id = await self._queue(job, image, options, self._results.ear)
             if task_id == job.id and not self._capacity.in_vain(wait_s):
                 result = await subscription.result(wait_s)
         if task_id != job.id:
@@ -256,9 +266,12 @@ class InspectionService:
         )
 
     async def _job(self, image: bytes, options: Options) -> InspectJob:
-        """Looks at the image in a thread: a large hash must not hold up other requests."""
+        """Looks at a large image in a thread: its hash must not hold up other requests."""
         await self.admit(size=len(image), deadline_s=options.deadline_s)
-        sha256 = await asyncio.to_thread(self._examine, image)
+        if len(image) < _LARGE:
+            sha256 = self._examine(image)
+        else:
+            sha256 = await asyncio.to_thread(self._examine, image)
         now = time.time()
         return InspectJob(
             id=uuid.uuid4().hex,
@@ -282,25 +295,23 @@ class InspectionService:
         return hashlib.sha256(image).hexdigest()
 
     async def _queue(
-        self,
-        job: InspectJob,
-        image: bytes,
-        options: Options,
-        subscription: Subscription | None = None,
+        self, job: InspectJob, image: bytes, options: Options, ear: str | None = None
     ) -> str:
-        """Accepts and sends, or neither. Redis confirms the subscription while it stores.
+        """Accepts and sends, or neither.
 
         The task's id: the job's, or that of the earlier upload which this one repeats.
         """
         try:
-            earlier = await self._intake.accept(job, image, once=options.once)
+            callback = await self._callback(options.callback_url)
+            earlier = await self._intake.accept(
+                job, image, once=options.once, ear=ear, callback=callback
+            )
             if earlier:
                 if earlier.sha256 != job.sha256:
                     raise KeyReused
                 return earlier.task_id
-            if subscription:
-                await subscription.confirmed()
-            await self._sender.send(job)
+            if self._sender:
+                await self._sender.send(job)
         except (RedisError, OSError, BrokerUnavailable) as error:
             with contextlib.suppress(RedisError, OSError):
                 await self._intake.withdraw(job.id)
@@ -309,3 +320,11 @@ class InspectionService:
             raise BrokerUnavailable from error
         self._capacity.accepted(len(image))
         return job.id
+
+    async def _callback(self, url: str) -> Callback | None:
+        """Raises CallbacksFull."""
+        if not url:
+            return None
+        if await self._intake.callbacks() >= self._settings.webhook_limit:
+            raise CallbacksFull(retry_after_s=30)
+        return Callback(url=url, ttl_s=self._settings.callback_ttl_s)

@@ -8,11 +8,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from typing import NamedTuple
 
 from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
+from shared.callbacks import check_callback
 from shared.errors import BrokenUpload, EmptyUpload, UploadTooLarge, UploadTooSlow
 from shared.settings import Settings
 
@@ -37,14 +39,25 @@ def batch_limit(settings: Settings) -> int:
     return files * settings.upload_max_bytes + _FORM_SLACK + settings.batch_max_files * _FILE_SLACK
 
 
-async def read_one(request: Request, settings: Settings) -> bytes:
-    """The bytes in `file`. Raises UploadError."""
+class Upload(NamedTuple):
+    image: bytes
+    #: empty: none
+    callback_url: str
+
+
+class Batch(NamedTuple):
+    files: list[UploadFile]
+    callback_url: str
+
+
+async def read_one(request: Request, settings: Settings) -> Upload:
+    """What is in `file` and `callback_url`. Raises UploadError."""
     form = await _form(
         request, settings, limit=one_limit(settings), files=1, in_memory=settings.upload_max_bytes
     )
     try:
         uploads = [upload for _, upload in _files(form, ("file",))]
-        return await read_file(uploads[0], settings)
+        return Upload(await read_file(uploads[0], settings), _callback_url(form, settings))
     finally:
         await form.close()
 
@@ -66,9 +79,18 @@ async def read_many(request: Request, settings: Settings) -> FormData:
     return form
 
 
-def files_of(form: FormData) -> list[UploadFile]:
-    """The files of a batch, in their order."""
-    return [upload for _, upload in _files(form, ("files", "file"))]
+def batch_of(form: FormData, settings: Settings) -> Batch:
+    """The files in their order. Raises UploadError."""
+    files = [upload for _, upload in _files(form, ("files", "file"))]
+    return Batch(files, _callback_url(form, settings))
+
+
+def _callback_url(form: FormData, settings: Settings) -> str:
+    url = form.get("callback_url")
+    if not url:
+        return ""
+    check_callback(str(url), settings)
+    return str(url)
 
 
 async def read_file(upload: UploadFile, settings: Settings) -> bytes:

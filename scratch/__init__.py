@@ -9,11 +9,20 @@ with scratch.Client("http://127.0.0.1:8000") as client:
 from scratch.answers import Inspection, Where
 from scratch.async_client import AsyncClient
 from scratch.client import Client
-from scratch.errors import NotTheService, Refused, ScratchError, ServiceUnreachable, TimedOut
+from scratch.errors import (
+    BadSignature,
+    NotTheService,
+    Refused,
+    ScratchError,
+    ServiceUnreachable,
+    TimedOut,
+)
 from scratch.protocol import Photo
+from scratch.webhook import Told, verify_webhook
 
 __all__ = [
     "AsyncClient",
+    "BadSignature",
     "Client",
     "Inspection",
     "NotTheService",
@@ -22,5 +31,7 @@ __all__ = [
     "ScratchError",
     "ServiceUnreachable",
     "TimedOut",
+    "Told",
     "Where",
+    "verify_webhook",
 ]

@@ -69,9 +69,12 @@ class AsyncClient:
             for task in open_:
                 task.cancel()
 
-    async def submit(self, photo: Photo, *, explain: bool = False) -> str:
-        """Sends one photo; the task's id, for `wait`."""
-        return await self._hold(protocol.submit(photo, explain=explain))
+    async def submit(
+        self, photo: Photo, *, explain: bool = False, callback_url: str | None = None
+    ) -> str:
+        """Sends one photo; the task's id, for `wait` or for what `callback_url` will be told."""
+        talk = protocol.submit(photo, explain=explain, callback_url=callback_url)
+        return await self._hold(talk)
 
     async def wait(self, task_id: str, *, timeout: float | None = None) -> Inspection:
         """The answer of a task. Raises TimedOut after `timeout` seconds."""

@@ -67,9 +67,12 @@ class Client:
                     yield open_.pop(future), _answer_of(future)
                 open_ |= start(len(done))
 
-    def submit(self, photo: Photo, *, explain: bool = False) -> str:
-        """Sends one photo; the task's id, for `wait`."""
-        return self._hold(protocol.submit(photo, explain=explain))
+    def submit(
+        self, photo: Photo, *, explain: bool = False, callback_url: str | None = None
+    ) -> str:
+        """Sends one photo; the task's id, for `wait` or for what `callback_url` will be told."""
+        talk = protocol.submit(photo, explain=explain, callback_url=callback_url)
+        return self._hold(talk)
 
     def wait(self, task_id: str, *, timeout: float | None = None) -> Inspection:
         """The answer of a task. Raises TimedOut after `timeout` seconds."""

@@ -35,3 +35,9 @@ class Refused(ScratchError):
         self.code = code
         #: of HTTP; None for a task that was accepted and failed
         self.status = status
+
+
+class BadSignature(ScratchError):
+    """A webhook that is not from the service, was changed on its way, or is old."""
+
+    code = "bad_signature"

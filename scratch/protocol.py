@@ -40,6 +40,7 @@ class Call:
     params: dict[str, Any] = field(default_factory=dict)
     headers: dict[str, str] = field(default_factory=dict)
     image: bytes | None = None
+    fields: dict[str, str] = field(default_factory=dict)
 
     def arguments(self) -> dict[str, Any]:
         """Of httpx's `request`."""
@@ -47,6 +48,7 @@ class Call:
         if self.image is not None:
             # The name stays here: it says nothing about the surface.
             arguments["files"] = {"file": ("image", self.image)}
+            arguments["data"] = self.fields
         return arguments
 
 
@@ -58,7 +60,7 @@ class Pause:
 Talk = Generator[Call | Pause, Any, T]
 
 
-def submit(photo: Photo, *, explain: bool) -> Talk[str]:
+def submit(photo: Photo, *, explain: bool, callback_url: str | None = None) -> Talk[str]:
     """The task's id. Sent again under one idempotency key, the photo is inspected once."""
     image = photo if isinstance(photo, bytes) else Path(photo).read_bytes()
     reply = yield from _patiently(
@@ -68,6 +70,7 @@ def submit(photo: Photo, *, explain: bool) -> Talk[str]:
             params={"wait": "false", "explain": str(explain).lower()},
             headers={"Idempotency-Key": uuid.uuid4().hex},
             image=image,
+            fields={"callback_url": callback_url} if callback_url else {},
         )
     )
     return str(_field(reply, "task_id"))

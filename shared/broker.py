@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from typing import Any
 
 from celery import Celery
-from kombu import Queue
+from kombu import Queue, serialization
 
+from shared import redis_transport
 from shared.contract import QUEUE_INSPECT, TASK_INSPECT, InspectJob
 from shared.settings import Settings
 from shared.tracing import sending
@@ -23,6 +26,7 @@ def celery_app(settings: Settings, *, results: bool) -> Celery:
 
     The worker passes True; results are Celery's own, so any Celery client can read them.
     """
+    redis_transport.install()
     app = Celery(
         "scratch",
         broker=settings.broker_url or settings.redis_url,
@@ -73,6 +77,7 @@ def _transport_options(settings: Settings, *, sends: bool) -> dict[str, Any]:
         "visibility_timeout": settings.visibility_timeout_s,
         "unacked_restore_interval": 5,
         "unacked_restore_throttle": 1,
+        "priority_steps": [0],  # ours have none, and each step is one more list to wait at
         "socket_timeout": _SOCKET_TIMEOUT_S,
         "socket_connect_timeout": _SOCKET_TIMEOUT_S,
     }
@@ -82,11 +87,39 @@ def send(app: Celery, job: InspectJob) -> None:
     """Puts a job into the queue; blocks. Raises OperationalError, RedisError or OSError."""
     # Never ignore_result: it travels with the message, and the worker would store nothing.
     with sending(TASK_INSPECT, job.id) as headers:
-        app.send_task(
-            TASK_INSPECT,
-            kwargs={"job": job.encode()},
-            kwargsrepr=f"{job.size} bytes, sha256 {job.sha256}",  # what Flower shows
-            task_id=job.id,
-            queue=QUEUE_INSPECT,
-            headers=headers,
-        )
+        app.send_task(TASK_INSPECT, queue=QUEUE_INSPECT, headers=headers, **_task(job))
+
+
+def queue_entry(app: Celery, job: InspectJob) -> str:
+    """What `send` would push on the list QUEUE_INSPECT of Redis: kombu's envelope of the message.
+
+    For who writes to that Redis anyway: the message then goes with what else is written.
+    """
+    with sending(TASK_INSPECT, job.id) as headers:
+        message = app.amqp.as_task_v2(name=TASK_INSPECT, **_task(job))
+    content_type, encoding, body = serialization.dumps(message.body, "json")
+    return json.dumps(
+        {
+            "body": base64.b64encode(body.encode()).decode(),
+            "content-encoding": encoding,
+            "content-type": content_type,
+            "headers": {**message.headers, **headers},
+            "properties": {
+                **message.properties,
+                "body_encoding": "base64",
+                "delivery_info": {"exchange": "", "routing_key": QUEUE_INSPECT},
+                "delivery_mode": 2,
+                "delivery_tag": job.id,
+                "priority": 0,
+            },
+        }
+    )
+
+
+def _task(job: InspectJob) -> dict[str, Any]:
+    return {
+        "task_id": job.id,
+        "kwargs": {"job": job.encode()},
+        "argsrepr": "()",
+        "kwargsrepr": f"{job.size} bytes, sha256 {job.sha256}",  # what Flower shows
+    }

@@ -3,6 +3,7 @@
 ServiceError
 ├── UploadError: the request could not be read
 │   ├── BrokenUpload · EmptyUpload · UploadTooLarge · UploadTooSlow · KeyReused
+│   ├── CallbackRefused
 ├── ImageError: the bytes are not an image we can judge; final, never retried
 │   ├── UnsupportedImage · ImageTooLarge · CorruptImage · UnsupportedPixels
 ├── TaskError: the task cannot be found or finished
@@ -11,7 +12,7 @@ ServiceError
 │   ├── BadMessage · PoisonImage · InferenceFailed · InternalError
 ├── Unavailable: try again later
 │   ├── Overloaded · StorageFull · DeadlineUnreachable · RateLimited · BrokerUnavailable
-│   ├── HistoryUnavailable
+│   ├── CallbacksFull · HistoryUnavailable
 ├── Unauthorized: an API key is needed
 ├── NotReviewer: an API key of somebody else is needed
 ├── AccessError: the API keys or addresses are not as they must be; the api must not start
@@ -63,6 +64,12 @@ class KeyReused(UploadError):
     """This idempotency key was used for another image."""
 
     code = "idempotency_key_reused"
+
+
+class CallbackRefused(UploadError):
+    """This service does not send answers to that `callback_url`."""
+
+    code = "callback_refused"
 
 
 class UploadTooSlow(UploadError):
@@ -212,6 +219,12 @@ class RateLimited(Unavailable):
     """This client has had its share for now."""
 
     code = "rate_limited"
+
+
+class CallbacksFull(Unavailable):
+    """Too many callbacks wait for their receivers; an upload without one is taken."""
+
+    code = "callbacks_full"
 
 
 class BrokerUnavailable(Unavailable):

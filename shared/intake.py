@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,13 +13,15 @@ from redis.exceptions import WatchError
 
 from shared.contract import QUEUE_INSPECT, InspectJob, Outcome
 from shared.errors import TaskCancelled, TaskTimedOut
+from shared.outbox import Callback, call_off, order, waiting
 from shared.records import (
+    CONCLUDE,
     OPEN_KEY,
     SENT_KEY,
     WORKERS_KEY,
     Heartbeat,
     TaskRecord,
-    conclude,
+    conclusion,
     final_meta,
     heatmap_key,
     once_key,
@@ -67,17 +70,33 @@ def _memory_left(info: Any) -> float:
 
 
 class Intake:
-    def __init__(self, redis: Redis, *, record_ttl_s: int, result_ttl_s: int) -> None:
+    def __init__(
+        self,
+        redis: Redis,
+        *,
+        record_ttl_s: int,
+        result_ttl_s: int,
+        queue_entry: Callable[[InspectJob], str] | None = None,
+    ) -> None:
+        """`queue_entry` where the queue is in this Redis: then what is accepted is queued, too."""
         self._redis = redis
+        self._queue_entry = queue_entry
         self._record_ttl_s = record_ttl_s
         self._result_ttl_s = result_ttl_s
 
     async def accept(
-        self, job: InspectJob, image: bytes, *, once: str | None = None
+        self,
+        job: InspectJob,
+        image: bytes,
+        *,
+        once: str | None = None,
+        ear: str | None = None,
+        callback: Callback | None = None,
     ) -> Earlier | None:
         """Stores the image and the record, or finds that this was done under `once` before.
 
-        One round trip without `once`; with it, several and no gap between looking and storing.
+        The answer will also be published on the channel `ear`. One round trip without `once`;
+        with it, several and no gap between looking and storing.
         """
         async with self._redis.pipeline(transaction=True) as pipe:
             while True:
@@ -88,7 +107,9 @@ class Intake:
                         return earlier
                     pipe.multi()  # type: ignore[no-untyped-call]
                     pipe.set(once_key(once), f"{job.id} {job.sha256}", ex=self._record_ttl_s)
-                self._store(pipe, job, image)
+                self._store(pipe, job, image, ear)
+                if callback:
+                    order(pipe, job, callback)
                 try:
                     await pipe.execute()
                 except WatchError:
@@ -104,7 +125,7 @@ class Intake:
         known = await self._redis.exists(task_key(task_id))
         return Earlier(task_id=task_id, sha256=sha256) if known else None
 
-    def _store(self, pipe: Pipeline, job: InspectJob, image: bytes) -> None:
+    def _store(self, pipe: Pipeline, job: InspectJob, image: bytes, ear: str | None) -> None:
         pipe.set(upload_key(job.id), image, ex=int(job.deadline_at - job.accepted_at) + 1)
         pipe.hset(
             task_key(job.id),
@@ -112,6 +133,7 @@ class Intake:
                 "accepted_at": job.accepted_at,
                 "deadline_at": job.deadline_at,
                 "job": job.model_dump_json(),
+                **({"ear": ear} if ear else {}),
             },
         )
         pipe.expire(task_key(job.id), self._record_ttl_s)
@@ -119,6 +141,8 @@ class Intake:
             pipe.zremrangebyscore(ids, "-inf", job.accepted_at - self._record_ttl_s)
         pipe.zadd(OPEN_KEY, {job.id: job.deadline_at})
         pipe.zadd(SENT_KEY, {job.id: job.accepted_at})
+        if self._queue_entry:
+            pipe.lpush(QUEUE_INSPECT, self._queue_entry(job))
 
     async def position(self, task_id: str) -> int | None:
         """The place of an unfinished task in the queue, from 1; those in work count."""
@@ -131,7 +155,12 @@ class Intake:
             pipe.unlink(upload_key(task_id), task_key(task_id))
             pipe.zrem(OPEN_KEY, task_id)
             pipe.zrem(SENT_KEY, task_id)
+            call_off(pipe, task_id)
             await pipe.execute()
+
+    async def callbacks(self) -> int:
+        """Those that wait, for an answer or for their receiver."""
+        return await waiting(self._redis)
 
     async def record(self, task_id: str) -> TaskRecord | None:
         async with self._redis.pipeline(transaction=True) as pipe:
@@ -159,22 +188,23 @@ class Intake:
                     return False
                 pipe.multi()  # type: ignore[no-untyped-call]
                 try:
-                    return await self._conclude(pipe, Outcome.unseen(task_id, TaskCancelled()))
+                    self._conclude(pipe, Outcome.unseen(task_id, TaskCancelled()))
+                    (first,) = await pipe.execute()
+                    return bool(first)
                 except WatchError:
                     continue
 
     async def give_up(self, task_id: str) -> bool:
         """Records that a task has passed its deadline; False when it has an answer already."""
         async with self._redis.pipeline(transaction=True) as pipe:
-            return await self._conclude(pipe, Outcome.unseen(task_id, TaskTimedOut()))
-
-    async def _conclude(self, pipe: Pipeline, outcome: Outcome) -> bool:
-        meta = final_meta(outcome)
-        conclude(pipe, outcome.id, meta, ttl_s=self._result_ttl_s)
-        first, *_ = await pipe.execute()
-        if first:
-            await self._redis.publish(result_key(outcome.id), meta)
+            self._conclude(pipe, Outcome.unseen(task_id, TaskTimedOut()))
+            (first,) = await pipe.execute()
         return bool(first)
+
+    def _conclude(self, pipe: Pipeline, outcome: Outcome) -> None:
+        """The reply is whether this was the first answer."""
+        keys, arguments = conclusion(outcome.id, final_meta(outcome), ttl_s=self._result_ttl_s)
+        pipe.eval(CONCLUDE, len(keys), *keys, *arguments)
 
     async def standing(self, *, now: float) -> Standing:
         """Tasks past their deadline have failed, whatever became of their message."""

@@ -3,12 +3,14 @@
 scratch:upload:{id}   the image's bytes, until its result is stored
 scratch:heatmap:{id}  PNG of where the evidence lies, where that was asked for
 scratch:once:{hash}   of an idempotency key, the id and sha256 of what was accepted under it
-scratch:task:{id}     hash, the record that an accepted id is known; its job, to send it again
+scratch:task:{id}     hash, the record that an accepted id is known; its job, to send it again;
+                      `ear`, the channel of the api process that waits for its answer
 scratch:open          sorted set of accepted, unfinished ids by their deadlines
 scratch:sent          the same ids by the time they were last sent
 scratch:claimed       when the copy that was last taken up had been sent
 scratch:sweeper       the worker that sweeps, for as long as it says so
 scratch:retention     the worker that removes what the history no longer keeps, likewise
+scratch:callback…     of uploads with a `callback_url`: see `shared/outbox.py`
 scratch:workers       hash, worker name -> Heartbeat
 celery-task-meta-{id} Celery's result: the first answer, which nothing overwrites
 """
@@ -19,7 +21,6 @@ import json
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -74,18 +75,33 @@ def final_meta(outcome: Outcome) -> str:
     )
 
 
-def conclude(pipe: Any, task_id: str, meta: bytes | str, *, ttl_s: int) -> None:
-    """Queues on a pipeline, sync or async, what ends a task.
+#: Ends a task: keeps and publishes its answer, unless another came first. Whatever comes second
+#: changes nothing. Returns whether this one was the first. One step, so that nobody hears an answer
+#: that is not kept.
+#:
+#: KEYS result, task, upload, open, sent; ARGV meta, seconds to keep it, id, unix time
+CONCLUDE = """
+local first = redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2], 'NX')
+if first then
+  redis.call('PUBLISH', KEYS[1], ARGV[1])
+  local ear = redis.call('HGET', KEYS[2], 'ear')
+  if ear then redis.call('PUBLISH', ear, ARGV[1]) end
+end
+redis.call('UNLINK', KEYS[3])
+redis.call('ZREM', KEYS[4], ARGV[3])
+redis.call('ZREM', KEYS[5], ARGV[3])
+redis.call('HSET', KEYS[2], 'finished_at', ARGV[4])
+redis.call('EXPIRE', KEYS[2], ARGV[2])
+return first and 1 or 0
+"""
 
-    The reply to the first command is whether `meta` is the first answer: only that is kept, and
-    only that should then be published. Whatever comes second changes nothing.
-    """
-    pipe.set(result_key(task_id), meta, ex=ttl_s, nx=True)
-    pipe.unlink(upload_key(task_id))
-    pipe.zrem(OPEN_KEY, task_id)
-    pipe.zrem(SENT_KEY, task_id)
-    pipe.hset(task_key(task_id), "finished_at", time.time())
-    pipe.expire(task_key(task_id), ttl_s)
+
+def conclusion(
+    task_id: str, meta: bytes | str, *, ttl_s: int
+) -> tuple[list[str], list[str | bytes | float]]:
+    """Keys and arguments of CONCLUDE."""
+    keys = [result_key(task_id), task_key(task_id), upload_key(task_id), OPEN_KEY, SENT_KEY]
+    return keys, [meta, ttl_s, task_id, time.time()]
 
 
 def read_result(meta: bytes | str | None) -> Outcome | Failure | None:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from base64 import b64decode
 from functools import lru_cache
-from ipaddress import ip_address
+from ipaddress import IPv4Network, IPv6Network, ip_address
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import AliasChoices, Field, SecretStr, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 
 def _plain(name: str) -> AliasChoices:
     """A name people already use without our prefix, next to the prefixed one."""
     return AliasChoices(name, f"SCRATCH_{name}")
+
+
+def _listed(value: SecretStr) -> list[str]:
+    return [part.strip() for part in value.get_secret_value().split(",") if part.strip()]
 
 
 class Settings(BaseSettings):
@@ -148,6 +153,41 @@ class Settings(BaseSettings):
     alert_window_s: float = Field(60, gt=0)
     alert_max_per_hour: int = Field(20, ge=1)
 
+    # --- webhooks
+    #: signs what is sent to an upload's `callback_url`; without it such uploads are refused.
+    #: `whsec_` and 24 to 64 random bytes in base64; of several, separated by commas, each signs
+    webhook_secret: SecretStr = SecretStr("")
+    #: networks that callbacks may reach although they are private, there also by plain http:
+    #: `10.20.0.0/16,127.0.0.1/32`
+    webhook_networks: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = ()
+    #: for one attempt, from looking up the name to the receiver's answer
+    webhook_timeout_s: float = Field(10, gt=0)
+    #: before the second attempt; doubles with each, up to an hour, with jitter
+    webhook_retry_s: float = Field(5, gt=0)
+    #: after which what the receiver has not taken is given up
+    webhook_give_up_s: int = Field(86_400, ge=1)
+    #: callbacks that wait, for answers or for receivers; uploads with one more are refused
+    webhook_limit: int = Field(10_000, ge=1)
+
+    @field_validator("webhook_networks", mode="before")
+    @classmethod
+    def _separated_by_commas(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("webhook_secret")
+    @classmethod
+    def _standard_webhooks_secret(cls, value: SecretStr) -> SecretStr:
+        for secret in _listed(value):
+            try:
+                key = b64decode(secret.removeprefix("whsec_"), validate=True)
+            except ValueError:
+                key = b""
+            if not 24 <= len(key) <= 64:
+                raise ValueError("must be whsec_ and 24 to 64 bytes in base64")
+        return value
+
     @field_validator("labelled_days", mode="before")
     @classmethod
     def _empty_is_for_ever(cls, value: object) -> object:
@@ -201,6 +241,15 @@ class Settings(BaseSettings):
     @property
     def flower_host(self) -> str:
         return self.host if self.flower_auth or self.on_loopback else "127.0.0.1"
+
+    @property
+    def webhook_secrets(self) -> list[str]:
+        return _listed(self.webhook_secret)
+
+    @property
+    def callback_ttl_s(self) -> int:
+        """As long as a callback is tried, counted from its upload."""
+        return self.record_ttl_s + self.webhook_give_up_s
 
     @property
     def alerts_on(self) -> bool:

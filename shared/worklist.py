@@ -12,17 +12,31 @@ from redis import Redis
 from shared.contract import InspectJob
 from shared.records import (
     CLAIMED_KEY,
+    CONCLUDE,
     WORKER_FORGOTTEN_S,
     WORKERS_KEY,
     Heartbeat,
-    conclude,
+    conclusion,
     heartbeat_of,
     heatmap_key,
     ready,
-    result_key,
     task_key,
     upload_key,
 )
+
+#: A retry counts no delivery: its process has not died of the image. Returns Claim's fields.
+#:
+#: KEYS task, upload, claimed; ARGV holder, unix time, seconds to keep the record, when it was sent
+_CLAIM = """
+local accepted, finished, holder =
+  unpack(redis.call('HMGET', KEYS[1], 'accepted_at', 'finished_at', 'holder'))
+local more = holder == ARGV[1] and 0 or 1
+local deliveries = redis.call('HINCRBY', KEYS[1], 'deliveries', more)
+redis.call('HSET', KEYS[1], 'started_at', ARGV[2], 'holder', ARGV[1])
+redis.call('EXPIRE', KEYS[1], ARGV[3])
+redis.call('SET', KEYS[3], ARGV[4])
+return {accepted and not finished and 1 or 0, deliveries, redis.call('GET', KEYS[2])}
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,12 +53,8 @@ class Claim:
 
 def store_answer(redis: Redis, task_id: str, meta: bytes | str, *, ttl_s: int) -> bool:
     """Ends a task: keeps and publishes Celery's result, unless another came first."""
-    with redis.pipeline(transaction=True) as pipe:
-        conclude(pipe, task_id, meta, ttl_s=ttl_s)
-        first, *_ = pipe.execute()
-    if first:
-        redis.publish(result_key(task_id), meta)
-    return bool(first)
+    keys, arguments = conclusion(task_id, meta, ttl_s=ttl_s)
+    return bool(redis.register_script(CONCLUDE)(keys, arguments))
 
 
 class Worklist:
@@ -53,25 +63,15 @@ class Worklist:
         self._record_ttl_s = record_ttl_s
         #: names this process, and not the one that ran before it under the same name
         self._holder = uuid.uuid4().hex.encode()
+        self._claim = redis.register_script(_CLAIM)
 
     def claim(self, job: InspectJob) -> Claim:
         """Marks the task as started and fetches its image, in one round trip."""
-        key = task_key(job.id)
-        with self._redis.pipeline(transaction=True) as pipe:
-            pipe.hmget(key, "accepted_at", "finished_at", "holder")
-            pipe.hincrby(key, "deliveries", 1)
-            pipe.hset(key, mapping={"started_at": time.time(), "holder": self._holder})
-            pipe.expire(key, self._record_ttl_s)
-            pipe.set(CLAIMED_KEY, job.sent_at)
-            pipe.get(upload_key(job.id))
-            (accepted, finished, holder), deliveries, *_, image = pipe.execute()
-        if holder == self._holder:  # a retry: this process has not died of it
-            deliveries = self._redis.hincrby(key, "deliveries", -1)
-        return Claim(
-            open=accepted is not None and finished is None,
-            deliveries=int(deliveries),
-            image=image,
-        )
+        keys = [task_key(job.id), upload_key(job.id), CLAIMED_KEY]
+        now = time.time()
+        arguments: list[bytes | float] = [self._holder, now, self._record_ttl_s, job.sent_at]
+        open_, deliveries, image = self._claim(keys, arguments)
+        return Claim(open=bool(open_), deliveries=deliveries, image=image)
 
     def keep_heatmap(self, task_id: str, png: bytes) -> None:
         """For as long as the record: it is a few kilobytes."""

@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 
 from shared.contract import Failure, InspectJob, Outcome, Prediction
 from shared.errors import BrokerUnavailable
-from shared.records import result_key
+from shared.records import CONCLUDE, conclusion, result_key
 
 PREDICTION = Prediction(pred="scratches", prob_no_scratches=0.25, prob_scratches=0.75)
 
@@ -48,10 +48,8 @@ class FakeWorker:
         return json.dumps(fields)
 
     async def finish(self, result: Outcome) -> None:
-        async with self.redis.pipeline(transaction=True) as pipe:
-            pipe.set(result_key(result.id), self.meta(result))
-            pipe.publish(result_key(result.id), self.meta(result))
-            await pipe.execute()
+        keys, arguments = conclusion(result.id, self.meta(result), ttl_s=600)
+        await self.redis.eval(CONCLUDE, len(keys), *keys, *arguments)
 
     async def finish_unheard(self, result: Outcome) -> None:
         """As when the publication was lost."""

@@ -19,11 +19,11 @@ import numpy as np
 
 from shared.errors import InferenceFailed, TaskTimedOut
 from shared.model.decode import Pixels
-from shared.model.evidence import Trace
-from shared.model.runtime import Logits
+from shared.model.evidence import Floats, Trace
+from shared.model.runtime import Embedded, Logits
 
 #: uint8 [images, views, size, size, 3] to one row an image
-Forward = Callable[[Pixels], Logits | Sequence[Trace]]
+Forward = Callable[[Pixels], Logits | Sequence[Embedded] | Sequence[Trace]]
 
 #: what the queue hands out first
 _URGENT, _SPARE, _END = range(3)
@@ -39,6 +39,8 @@ class Answer:
     batch_size: int
     #: when `forward` was a model's `trace`
     trace: Trace | None = None
+    #: what the head saw, where `forward` tells
+    features: Floats | None = None
 
 
 @dataclass(frozen=True)
@@ -152,8 +154,10 @@ class Batcher:
         for item, row in zip(batch, rows, strict=True):
             waited = (started - item.submitted) * 1e3
             trace = row if isinstance(row, Trace) else None
-            logits = trace.logits if trace else row
-            item.future.set_result(Answer(logits, waited, took, len(batch), trace))
+            found = row if isinstance(row, Trace | Embedded) else Embedded(row)
+            item.future.set_result(
+                Answer(found.logits, waited, took, len(batch), trace, found.features)
+            )
 
     def _blame(self, batch: list[_Item], error: Exception) -> None:
         """One bad image must not fail its neighbours: each is tried alone."""

@@ -36,7 +36,7 @@ class Lineup:
         """The way of a task through the batcher."""
         if job.explain:
             return model.trace
-        return self.tower.forward if self.tower and model is self.champion else model.forward
+        return self.tower.embed if self.tower and model is self.champion else model.embed
 
     def sighting(
         self,

@@ -88,8 +88,21 @@ class WorkerMetrics:
             ["outcome"],
             registry=registry,
         )
+        self._webhooks = Counter(
+            "scratch_worker_webhooks",
+            "Callbacks that were sent or given up, and attempts that failed",
+            ["outcome"],
+            registry=registry,
+        )
+        self._webhooks_waiting = Gauge(
+            "scratch_worker_webhooks_waiting",
+            "Callbacks that wait for an answer or for their receiver; 0 where another worker sends",
+            registry=registry,
+        )
         for outcome in ("sent", "failed"):
             self._mails.labels(outcome)
+        for outcome in ("sent", "failed", "given_up"):
+            self._webhooks.labels(outcome)
 
     def serves(self, models: list[tuple[str, str]]) -> None:
         """Title and variant of each."""
@@ -121,6 +134,13 @@ class WorkerMetrics:
 
     def alerts_waiting(self, count: Callable[[], float]) -> None:
         self._alerts_waiting.set_function(count)
+
+    def webhook(self, outcome: str) -> None:
+        """`sent`, `failed` or `given_up`."""
+        self._webhooks.labels(outcome).inc()
+
+    def webhooks_waiting(self, count: Callable[[], float]) -> None:
+        self._webhooks_waiting.set_function(count)
 
     def serve(self, host: str, port: int) -> None:
         """Answers `GET /metrics` from a daemon thread. Raises OSError when the port is taken."""

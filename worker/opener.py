@@ -43,8 +43,11 @@ class Opener:
         return self._settings.ckpts / title.split("@")[0]
 
     def _warm_up(self, inspector: Inspector) -> None:
-        """Every batch size has its own compiled kernels; no task must pay for them."""
-        for size in range(1, self._settings.max_batch + 1):
+        """Every batch size has its own compiled kernels; no task must pay for them.
+
+        The largest first: the others then fit into its buffers, which saves a third of the memory.
+        """
+        for size in range(self._settings.max_batch, 0, -1):
             inspector.warm_up(size)
 
 

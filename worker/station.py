@@ -28,6 +28,7 @@ from worker.opener import Opener
 from worker.predictor import Predictor
 from worker.referee import Referee
 from worker.sweeper import Sweeper
+from worker.webhooks import open_webhooks
 
 logger = logging.getLogger(__name__)
 
@@ -88,6 +89,10 @@ class Station:
         if self._alerts:
             self._alerts.start()
             self.metrics.alerts_waiting(self._alerts.waiting)
+        self._webhooks = open_webhooks(settings, self.metrics.webhook)
+        if self._webhooks:
+            self._webhooks.start()
+            self.metrics.webhooks_waiting(self._webhooks.waiting)
         if settings.metrics_port:
             self.metrics.serve(settings.host, settings.metrics_port)
 
@@ -126,6 +131,8 @@ class Station:
             self._archive.close()
         if self._alerts:
             self._alerts.close()
+        if self._webhooks:
+            self._webhooks.close()
         try:
             self._worklist.leave(name)
         except RedisError as error:

@@ -11,7 +11,7 @@ from redis.exceptions import RedisError
 
 from api.deps import Service, TaskIds
 from api.errors import problem_responses
-from api.schemas import TaskView
+from shared.view import TaskView
 
 logger = logging.getLogger(__name__)
 

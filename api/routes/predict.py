@@ -11,26 +11,29 @@ from starlette.responses import JSONResponse, Response
 from api.deps import Image, Images, Service, SettingsDep, UploadOptions, UploadWait
 from api.disconnect import unless_gone
 from api.errors import problem_of, problem_responses
-from api.schemas import (
-    ACCEPTED_EXAMPLE,
-    PREDICTION_EXAMPLE,
-    BatchAccepted,
-    BatchEntry,
-    TaskAccepted,
-)
+from api.schemas import ACCEPTED_EXAMPLE, BatchAccepted, BatchEntry, TaskAccepted
 from api.service import Inspection, InspectionService, Options
 from api.uploads import read_file, shown_name
 from api.waits import Wait
 from shared.contract import Outcome, Prediction
 from shared.errors import ImageError, Unavailable, UploadError, error_for
 from shared.settings import Settings
+from shared.view import PREDICTION_EXAMPLE
 
 router = APIRouter(tags=["inspection"])
 
 
+_CALLBACK = {
+    "type": "string",
+    "maxLength": 2048,
+    "description": "Gets each answer by POST, signed, if the operator has switched callbacks on",
+}
+
+
 def _form(field: str, schema: dict[str, Any]) -> dict[str, Any]:
     """What /docs shows of a body that we read ourselves."""
-    form = {"type": "object", "required": [field], "properties": {field: schema}}
+    properties = {field: schema, "callback_url": _CALLBACK}
+    form = {"type": "object", "required": [field], "properties": properties}
     return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": form}}}}
 
 
@@ -61,7 +64,7 @@ _HEADERS = {
 )
 async def upload_image(
     request: Request,
-    image: Image,
+    upload: Image,
     wait: UploadWait,
     service: Service,
     options: UploadOptions,
@@ -71,7 +74,8 @@ async def upload_image(
     202 comes at once when the queue is far too long for `wait`. A client that goes away before it
     is answered takes its task back, unless that has begun or has an `Idempotency-Key`.
     """
-    inspection = await unless_gone(request, service.inspect(image, wait.seconds, options))
+    options = options.calling(upload.callback_url)
+    inspection = await unless_gone(request, service.inspect(upload.image, wait.seconds, options))
     request.state.task_id = inspection.task_id
     return _accepted(inspection, wait) if inspection.result is None else _answered(inspection)
 
@@ -85,13 +89,14 @@ async def upload_image(
 )
 async def upload_images(
     request: Request,
-    images: Images,
+    batch: Images,
     service: Service,
     settings: SettingsDep,
     options: UploadOptions,
 ) -> BatchAccepted:
     """One entry a file, in order. A refused file has its problem there; the others go on."""
-    entries = await unless_gone(request, _accept_all(images, service, settings, options))
+    options = options.calling(batch.callback_url)
+    entries = await unless_gone(request, _accept_all(batch.files, service, settings, options))
     return BatchAccepted.of(entries)
 
 

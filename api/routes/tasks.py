@@ -8,7 +8,7 @@ from starlette.responses import Response
 from api.deps import Service, TaskId, TaskWait
 from api.disconnect import unless_gone
 from api.errors import problem_responses
-from api.schemas import TaskView
+from shared.view import TaskView
 
 router = APIRouter(prefix="/tasks", tags=["tasks"])
 

@@ -43,6 +43,19 @@ class Trace:
     pooled: Floats
     maps: tuple[Floats, ...]
 
+    @property
+    def features(self) -> Floats | None:
+        """What the head saw, [features]; None where no maps are pooled: `pooled` is then none."""
+        return seen_by_head(self.pooled) if self.maps else None
+
+
+def seen_by_head(pooled: Floats) -> Floats:
+    """[views, features] to [features of the head]; see `FeatureExtractor.combined`."""
+    only: Floats = pooled[0]
+    if len(pooled) == 1:
+        return only
+    return np.concatenate([only, pooled.max(0), pooled.mean(0)])
+
 
 def split_traces(logits: Floats, pooled: Floats, maps: Sequence[Floats]) -> list[Trace]:
     """A batch by image. `pooled` and `maps` may hold images and views in one axis or in two."""
@@ -116,8 +129,7 @@ class EvidenceReader:
         if views == 1:
             gradient = self._gradient(pooled[0])
             return gradient[None], (gradient * self._shift)[None]
-        features = np.concatenate([pooled[0], pooled.max(0), pooled.mean(0)])
-        gradient = self._gradient(features)
+        gradient = self._gradient(seen_by_head(pooled))
         parts = np.split(gradient, 3)
         shifts = np.split(gradient * self._shift, 3)
         winner = pooled.argmax(0) == np.arange(views)[:, None]

@@ -15,7 +15,7 @@ from shared.model.heatmap import Heatmap
 from shared.model.labels import LABELS, NO_SCRATCHES, SCRATCHES
 from shared.model.manifest import Manifest, Precision, load_manifest
 from shared.model.preprocess import ImageLimits, preprocess
-from shared.model.runtime import Logits, Runtime, RuntimeName, open_runtime
+from shared.model.runtime import Embedded, Logits, Runtime, RuntimeName, open_runtime
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,10 @@ class Inspector:
     def forward(self, views: Pixels) -> Logits:
         """uint8 [images, views, size, size, 3] to logits [images, 2]. One thread at a time."""
         return self.runtime.forward(views)
+
+    def embed(self, views: Pixels) -> list[Embedded]:
+        """As `forward`, with the features where the graph shows them. One thread at a time."""
+        return self.runtime.embed(views)
 
     def trace(self, views: Pixels) -> list[Trace]:
         """As `forward`, with what `locate` needs. One thread at a time."""

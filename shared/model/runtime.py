@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import importlib.util
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -21,6 +23,17 @@ FeatureForward = Callable[[Pixels], tuple[Logits, Floats]]
 RuntimeName = Literal["auto", "openvino", "torch"]
 
 
+@dataclass(frozen=True)
+class Embedded:
+    """What a pass makes of one image.
+
+    logits [2]; features [features], what the head saw, or None where the graph does not show them.
+    """
+
+    logits: Logits
+    features: Floats | None = None
+
+
 class Runtime(Protocol):
     """Runs the graph: views in, logits out."""
 
@@ -33,6 +46,9 @@ class Runtime(Protocol):
 
     def forward(self, views: Pixels) -> Logits:
         """uint8 [images, views, size, size, 3] to logits [images, 2]. One thread at a time."""
+
+    def embed(self, views: Pixels) -> list[Embedded]:
+        """The same pass as `forward`, at the same cost, one Embedded an image."""
 
     def with_features(self) -> FeatureForward:
         """Another way through the graph, of its own: it may run beside `forward`.
@@ -71,8 +87,23 @@ def open_runtime(
 
 
 def _cuda_available() -> bool:
-    if importlib.util.find_spec("torch") is None:
+    """Imports torch only where a driver has a GPU: the import alone takes seconds and 0.4 GB."""
+    if importlib.util.find_spec("torch") is None or not _driver_has_gpu():
         return False
     import torch
 
-    return torch.cuda.is_available()
+    return torch.cuda.is_available()  # a torch built without CUDA says no
+
+
+def _driver_has_gpu() -> bool:
+    """What NVIDIA's driver says of itself; no driver, no GPU."""
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return False
+    count = ctypes.c_int()
+    return (
+        driver.cuInit(0) == 0
+        and driver.cuDeviceGetCount(ctypes.byref(count)) == 0
+        and count.value > 0
+    )

@@ -17,7 +17,7 @@ from shared.model.classifier import load_classifier
 from shared.model.decode import Pixels
 from shared.model.evidence import Floats, Trace, split_traces
 from shared.model.manifest import Manifest, Precision
-from shared.model.runtime import FeatureForward, Logits
+from shared.model.runtime import Embedded, FeatureForward, Logits
 
 _DTYPE = {"f32": torch.float32, "bf16": torch.bfloat16, "f16": torch.float16}
 
@@ -56,14 +56,17 @@ class TorchRuntime:
             logits: Logits = self._model(self._batch(views)).float().cpu().numpy()
         return logits
 
-    def with_features(self) -> FeatureForward:
-        def forward(views: Pixels) -> tuple[Logits, Floats]:
-            with self._context():
-                features = self._model.extractor(self._batch(views))
-                logits = self._model.head(features)
-                return logits.float().cpu().numpy(), features.float().cpu().numpy()
+    def embed(self, views: Pixels) -> list[Embedded]:
+        return list(map(Embedded, *self._with_features(views)))
 
-        return forward
+    def with_features(self) -> FeatureForward:
+        return self._with_features
+
+    def _with_features(self, views: Pixels) -> tuple[Logits, Floats]:
+        with self._context():
+            features = self._model.extractor(self._batch(views))
+            logits = self._model.head(features)
+            return logits.float().cpu().numpy(), features.float().cpu().numpy()
 
     def trace(self, views: Pixels) -> list[Trace]:
         with self._context():

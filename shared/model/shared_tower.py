@@ -15,7 +15,7 @@ from shared.model.decode import Pixels
 from shared.model.evidence import Floats, Trace
 from shared.model.inspector import Inspector
 from shared.model.manifest import Manifest, Precision, load_manifest
-from shared.model.runtime import FeatureForward, Logits
+from shared.model.runtime import Embedded, FeatureForward, Logits
 
 
 class SideHead:
@@ -70,7 +70,14 @@ class SharedTower:
         Whatever befalls the second head: the first model's logits come, beside numbers that are
         not finite. One thread at a time.
         """
+        return self._judge(*self._forward(views))
+
+    def embed(self, views: Pixels) -> list[Embedded]:
+        """As `forward`, with the features; the logits of an image are [2 models, 2]."""
         logits, features = self._forward(views)
+        return list(map(Embedded, self._judge(logits, features), features))
+
+    def _judge(self, logits: Logits, features: Floats) -> Logits:
         both = np.full((len(logits), 2, 2), np.nan, np.float32)
         both[:, 0] = logits
         try:
@@ -91,6 +98,10 @@ class _Side:
     def forward(self, views: Pixels) -> Logits:
         logits: Logits = self._shared.forward(views)[:, self._which]
         return logits
+
+    def embed(self, views: Pixels) -> list[Embedded]:
+        both = self._shared.embed(views)
+        return [Embedded(found.logits[self._which], found.features) for found in both]
 
     def trace(self, views: Pixels) -> list[Trace]:
         raise NotImplementedError("a trace is asked of the checkpoint's own graph")

@@ -14,6 +14,7 @@ import pytest
 
 from shared.model.evidence import HEATMAP_SIDE
 from shared.model.inspector import open_inspector
+from shared.model.manifest import Precision
 from training.synthetic import ScratchSpec, render
 
 CKPT = Path(__file__).parents[2] / "ckpts" / "scratch-lite"
@@ -23,10 +24,11 @@ FIRST_SEED = 2_000_000
 OBVIOUS = ScratchSpec(width=5, contrast=0.55, length=0.75)
 
 
+@pytest.mark.parametrize("precision", ["f32", "int8"])
 def test_the_hottest_point_lies_on_the_scratch_far_more_often_than_chance(
-    capsys: pytest.CaptureFixture[str],
+    precision: Precision, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    inspector = open_inspector(CKPT, runtime="openvino", precision="f32")
+    inspector = open_inspector(CKPT, runtime="openvino", precision=precision)
     hits, covered = [], []
     for number in range(PHOTOS):
         rng = np.random.default_rng(FIRST_SEED + number)
@@ -42,7 +44,7 @@ def test_the_hottest_point_lies_on_the_scratch_far_more_often_than_chance(
             hits.append(scratch[int(y * HEATMAP_SIDE), int(x * HEATMAP_SIDE)])
             covered.append(scratch.mean())
     with capsys.disabled():
-        print(f"\npointing game: {np.mean(hits):.2f}, chance {np.mean(covered):.2f}")  # noqa: T201
+        print(f"\npointing game, {precision}: {np.mean(hits):.2f}, chance {np.mean(covered):.2f}")  # noqa: T201
     assert len(hits) >= PHOTOS * 0.9
     assert np.mean(covered) < 0.12
     assert np.mean(hits) >= 0.7

@@ -9,6 +9,14 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
+#: the extras in each lock, as `make hashes` asks for them
+EXTRAS = {
+    "serve": ["serve"],
+    "dev": ["dev"],
+    "image-api": ["api", "flower", "otel"],
+    "image-worker": ["worker", "otel"],
+    "image-worker-gpu": ["worker", "otel", "torch"],
+}
 PIN = re.compile(r"^([A-Za-z0-9._-]+)(?:\[[^]]*\])?==([^ ;\\\n]+)", re.MULTILINE)
 
 
@@ -20,28 +28,28 @@ def pins(file: str) -> dict[str, str]:
     return {normal(name): version for name, version in PIN.findall((ROOT / file).read_text())}
 
 
-@pytest.mark.parametrize("extra", ["serve", "dev"])
-def test_every_pin_has_a_hash(extra: str) -> None:
-    text = (ROOT / "locks" / f"{extra}.txt").read_text()
+@pytest.mark.parametrize("lock", [*EXTRAS, "image-build"])
+def test_every_pin_has_a_hash(lock: str) -> None:
+    text = (ROOT / "locks" / f"{lock}.txt").read_text()
     blocks = re.split(r"\n(?=\S)", text.strip())
     assert [block for block in blocks if "--hash=sha256:" not in block] == []
 
 
-@pytest.mark.parametrize("extra", ["serve", "dev"])
-def test_versions_are_those_of_the_plain_lock(extra: str) -> None:
+@pytest.mark.parametrize("lock", [*EXTRAS, "image-build"])
+def test_versions_are_those_of_the_plain_lock(lock: str) -> None:
     """If this fails: `make hashes`."""
-    plain, hashed = pins("requirements.lock"), pins(f"locks/{extra}.txt")
+    plain, hashed = pins("requirements.lock"), pins(f"locks/{lock}.txt")
     differ = {
         name: version for name, version in hashed.items() if plain.get(name, version) != version
     }
     assert differ == {}
 
 
-@pytest.mark.parametrize("extra", ["serve", "dev"])
-def test_what_we_depend_on_is_locked(extra: str) -> None:
+@pytest.mark.parametrize("lock", EXTRAS)
+def test_what_we_depend_on_is_locked(lock: str) -> None:
     """If this fails: `make hashes`."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    extras, wanted, todo = project["optional-dependencies"], set(), [extra]
+    extras, todo = project["optional-dependencies"], [*EXTRAS[lock]]
     asked = list(project["dependencies"])
     while todo:
         for requirement in extras[todo.pop()]:
@@ -49,4 +57,12 @@ def test_what_we_depend_on_is_locked(extra: str) -> None:
             todo += own[1].split(",") if own else []
             asked += [] if own else [requirement]
     wanted = {normal(re.match(r"[A-Za-z0-9._-]+", requirement)[0]) for requirement in asked}  # type: ignore[index]
-    assert wanted - pins(f"locks/{extra}.txt").keys() == set()
+    assert wanted - pins(f"locks/{lock}.txt").keys() == set()
+
+
+def test_what_builds_our_package_is_locked() -> None:
+    lines = (ROOT / "locks" / "build.in").read_text().splitlines()
+    asked = {re.split("[>=]", line)[0] for line in lines if not line.startswith("#")}
+    assert asked == {"hatchling", "editables"}
+    for lock in ("serve", "dev", "image-build"):
+        assert asked <= pins(f"locks/{lock}.txt").keys()

@@ -12,7 +12,7 @@ from api import results
 from api.results import ResultWaiter
 from api.subscription import _CONFIRM_S
 from shared.contract import Failure
-from shared.records import RESULT_PREFIX, result_key
+from shared.records import RESULT_PREFIX, result_key, task_key
 from tests.fakes_api import outcome
 
 LONG_S = 5.0
@@ -45,6 +45,33 @@ async def test_a_published_result_arrives(waiter, worker, redis):
         assert await subscription.result(LONG_S) == outcome("a")
     assert waiter.waiting == 0
     await until(lambda: _is(subscribers(redis, "a"), 0))
+
+
+async def test_the_answer_of_a_task_that_names_our_ear_arrives_without_a_channel(
+    waiter, worker, redis
+):
+    await until(lambda: _listens(redis, waiter.ear))
+    await redis.hset(task_key("a"), "ear", waiter.ear)
+    with waiter.heard("a") as subscription:
+        await worker.finish(outcome("a"))
+        assert await subscription.result(LONG_S) == outcome("a")
+        assert await subscribers(redis, "a") == 0
+    assert waiter.waiting == 0
+
+
+@pytest.mark.parametrize("noise", ["", "no json", "[]", '{"task_id": 7}', '{"status": "SUCCESS"}'])
+async def test_noise_on_our_ear_harms_nobody(waiter, worker, redis, noise):
+    await until(lambda: _listens(redis, waiter.ear))
+    await redis.publish(waiter.ear, noise)
+    await redis.hset(task_key("a"), "ear", waiter.ear)
+    with waiter.heard("a") as subscription:
+        await worker.finish(outcome("a"))
+        assert await subscription.result(LONG_S) == outcome("a")
+
+
+async def _listens(redis: Redis, channel: str) -> bool:
+    ((_, count),) = await redis.pubsub_numsub(channel)
+    return bool(count)
 
 
 async def _is(question: Awaitable[int], answer: int) -> bool:

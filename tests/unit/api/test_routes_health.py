@@ -103,7 +103,7 @@ async def test_metrics_count_by_template(client, redis, upload, answering):
     assert any('method="other"' in line for line in lines)
     assert 'scratch_refusals_total{code="task_not_found"} 2.0' in lines
     assert 'scratch_refusals_total{code="unsupported_image"} 1.0' in lines
-    assert "scratch_open_tasks 1.0" in lines
+    assert "scratch_open_tasks 0.0" in lines
     assert "scratch_redis_up 1.0" in lines
     assert "scratch_http_requests_in_flight 1.0" in lines
     assert "scratch_ready_workers 1.0" in lines

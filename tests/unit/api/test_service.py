@@ -10,6 +10,7 @@ from redis.exceptions import OutOfMemoryError
 
 from api.results import ResultWaiter
 from api.service import Inspection, InspectionService, Options
+from shared.contract import QUEUE_INSPECT
 from shared.errors import (
     BrokerUnavailable,
     EmptyUpload,
@@ -70,15 +71,29 @@ async def test_the_bound_of_the_queue(service, redis, settings):
     assert await redis.zcard(OPEN_KEY) == settings.queue_limit
 
 
-async def test_subscribed_before_the_task_is_sent(service, sender, redis):
-    async def subscribers(job):
-        ((_, count),) = await redis.pubsub_numsub(result_key(job.id))
+async def test_the_task_names_a_channel_that_is_listened_to(service, sender, redis):
+    async def look(job):
+        ear = await redis.hget(task_key(job.id), "ear")
+        ((_, count),) = await redis.pubsub_numsub(ear)
         assert count == 1
         raise BrokerUnavailable
 
-    sender.then = subscribers
+    sender.then = look
     with pytest.raises(BrokerUnavailable):
         await service.inspect(image_bytes(), 5)
+
+
+async def test_a_task_that_nobody_waits_for_names_no_channel(service, redis):
+    inspection = await service.submit(image_bytes())
+    assert not await redis.hexists(task_key(inspection.task_id), "ear")
+
+
+async def test_without_a_sender_the_message_is_stored_with_the_upload(settings, redis):
+    intake = Intake(redis, record_ttl_s=600, result_ttl_s=300, queue_entry=lambda job: job.id)
+    async with ResultWaiter(redis, sweep_s=0.05) as results:
+        service = InspectionService(settings, intake, None, results)
+        inspection = await service.submit(image_bytes())
+    assert await redis.lrange(QUEUE_INSPECT, 0, -1) == [inspection.task_id.encode()]
 
 
 async def test_inspect_gives_the_outcome(service, sender, worker):

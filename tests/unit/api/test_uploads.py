@@ -49,12 +49,13 @@ class Incoming:
 async def test_one_file_in_any_chunks(settings, chunk):
     content = bytes(range(256)) * 3
     incoming = Incoming(body(part("note", b"hi", None), part("file", content)), chunk=chunk)
-    assert await read_one(incoming.request, settings) == content
+    assert (await read_one(incoming.request, settings)).image == content
 
 
 async def test_a_file_of_exactly_the_limit(settings):
     content = b"x" * settings.upload_max_bytes
-    assert await read_one(Incoming(body(part("file", content))).request, settings) == content
+    upload = await read_one(Incoming(body(part("file", content))).request, settings)
+    assert upload.image == content
     with pytest.raises(UploadTooLarge):
         await read_one(Incoming(body(part("file", content + b"x"))).request, settings)
 

@@ -105,6 +105,15 @@ def test_a_path_is_read_and_not_told(ask: Ask, tmp_path: Path) -> None:
     assert b"secret" not in service.requests[0].content
 
 
+def test_a_callback_is_ordered_with_the_photo(ask: Ask) -> None:
+    service = Service()
+    ask(service, "submit", b"image", callback_url="https://example.com/?a=1&b=2")
+    ask(service, "submit", b"image")
+    with_callback, without = service.requests
+    assert b'name="callback_url"\r\n\r\nhttps://example.com/?a=1&b=2\r\n' in with_callback.content
+    assert b"callback_url" not in without.content
+
+
 def test_a_busy_service_is_asked_again_under_the_same_key(ask: Ask) -> None:
     service = Service()
     service.first = [busy(), busy(429), httpx.ConnectError("gone")]

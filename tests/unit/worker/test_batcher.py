@@ -13,7 +13,7 @@ import pytest
 from shared.errors import InferenceFailed, TaskTimedOut
 from shared.model.decode import Pixels
 from shared.model.evidence import Trace
-from shared.model.runtime import Logits
+from shared.model.runtime import Embedded, Logits
 from worker.batcher import Batcher
 
 FAR = float("inf")
@@ -136,6 +136,17 @@ def test_a_traced_image_brings_its_trace(batcher: Batcher, model: Model) -> None
 
     assert answer.logits.tolist() == [0, 7]
     assert answer.trace and answer.trace.pooled.shape == (1, 3)
+
+
+def test_an_embedded_image_brings_its_features(batcher: Batcher, model: Model) -> None:
+    def embed(batch: Pixels) -> list[Embedded]:
+        return [Embedded(logits, logits + 1) for logits in model.forward(batch)]
+
+    answer = batcher.submit(views(7), embed, deadline_at=FAR).result(5)
+
+    assert answer.logits.tolist() == [0, 7]
+    assert answer.features is not None and answer.features.tolist() == [1, 8]
+    assert batcher.submit(views(7), model.forward, deadline_at=FAR).result(5).features is None
 
 
 def test_a_spare_image_waits_for_all_others_and_runs_alone(batcher: Batcher, model: Model) -> None:

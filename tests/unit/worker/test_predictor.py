@@ -18,7 +18,7 @@ from shared.model.decode import Pixels
 from shared.model.evidence import Trace
 from shared.model.heatmap import Heatmap
 from shared.model.inspector import Verdict
-from shared.model.runtime import Logits
+from shared.model.runtime import Embedded, Logits
 from shared.records import heatmap_key, task_key, upload_key
 from shared.worklist import Worklist
 from worker.batcher import Batcher
@@ -46,6 +46,9 @@ class Inspector:
         if self.forward_error:
             raise self.forward_error
         return np.array([[0.0, 1.0]] * len(views), np.float32)
+
+    def embed(self, views: Pixels) -> list[Embedded]:
+        return [Embedded(logits) for logits in self.forward(views)]
 
     def trace(self, views: Pixels) -> list[Trace]:
         nothing = np.zeros((1, 1), np.float32)

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
+import openvino as ov
 import pytest
+from openvino import opset13 as ops
 
 from shared.errors import CheckpointError
 from shared.model.decode import Pixels
 from shared.model.manifest import Manifest, Precision, load_manifest
 from shared.model.runtime import RuntimeName, open_runtime
+from shared.model.runtime_openvino import with_maps
+from shared.model.shared_tower import SideHead
 
 
 def _views(images: int) -> Pixels:
@@ -52,6 +59,37 @@ def test_an_answer_does_not_change_afterwards(name: RuntimeName, checkpoint: Pat
     assert np.array_equal(first, kept)
 
 
+@pytest.mark.parametrize("name", ["torch", "openvino"])
+def test_the_pass_also_hands_out_what_the_head_sees(name: RuntimeName, checkpoint: Path) -> None:
+    manifest = load_manifest(checkpoint)
+    runtime = open_runtime(checkpoint, manifest, name=name)
+
+    found = runtime.embed(_views(3))
+
+    features = np.stack([one.features for one in found if one.features is not None])
+    assert np.array_equal(runtime.forward(_views(3)), [one.logits for one in found])
+    assert np.abs(
+        SideHead(checkpoint / manifest.head)(features) - runtime.forward(_views(3))
+    ).max() < (1e-4)
+    traced = np.stack(
+        [one.features for one in runtime.trace(_views(3)) if one.features is not None]
+    )
+    assert np.abs(traced - features).max() < 1e-3
+
+
+def test_a_graph_that_does_not_show_its_head_has_no_features(checkpoint: Path) -> None:
+    manifest = load_manifest(checkpoint)
+    parameter = ov.opset13.parameter([-1, 5, 64, 64, 3], ov.Type.u8)
+    means = ov.opset13.reduce_mean(ov.opset13.convert(parameter, "f32"), np.array([1, 2, 3]))
+    logits = ov.opset13.slice(means, [0], [2], [1], [1])
+    ov.save_model(ov.Model([logits], [parameter]), checkpoint / manifest.openvino["f32"])
+    runtime = open_runtime(checkpoint, manifest, name="openvino")
+
+    assert [one.features for one in runtime.embed(_views(2))] == [None, None]
+    with pytest.raises(CheckpointError, match="where its head begins"):
+        runtime.with_features()
+
+
 @pytest.fixture
 def _no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
@@ -62,6 +100,47 @@ def test_a_cpu_prefers_openvino_where_there_is_a_graph(checkpoint: Path) -> None
     manifest = load_manifest(checkpoint)
     assert open_runtime(checkpoint, manifest).variant == "openvino/f32/cpu"
     assert open_runtime(checkpoint, _without_graph(manifest)).variant == "torch/f32/cpu"
+
+
+@pytest.mark.parametrize(
+    ("init", "devices", "runtime"), [(100, 1, "openvino"), (0, 0, "openvino"), (0, 1, "torch")]
+)
+def test_torch_is_asked_only_where_the_driver_has_a_gpu(
+    init: int, devices: int, runtime: str, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def count_devices(pointer: Any) -> int:
+        pointer._obj.value = devices
+        return 0
+
+    driver = SimpleNamespace(cuInit=lambda flags: init, cuDeviceGetCount=count_devices)
+    monkeypatch.setattr("ctypes.CDLL", {"libcuda.so.1": driver}.__getitem__)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    # on this machine the driver is made up, and torch could not move a model to its GPU
+    monkeypatch.setattr(
+        "shared.model.runtime_torch.TorchRuntime", lambda *_, **__: SimpleNamespace(variant="torch")
+    )
+
+    opened = open_runtime(checkpoint, load_manifest(checkpoint))
+
+    assert opened.variant.startswith(runtime)
+
+
+def test_a_worker_without_a_gpu_never_imports_torch(checkpoint: Path) -> None:
+    """It would cost seconds and half a gigabyte; torch is installed where this test runs."""
+    script = (
+        "import ctypes, sys; from pathlib import Path\n"
+        "def no_driver(name): raise OSError(name)\n"
+        "import shared.model.inspector, worker.app\n"
+        "from shared.model.manifest import load_manifest\n"
+        "from shared.model.runtime import open_runtime\n"
+        "ctypes.CDLL = no_driver\n"
+        "folder = Path(sys.argv[1])\n"
+        "print(open_runtime(folder, load_manifest(folder)).variant, 'torch' in sys.modules)"
+    )
+    process = subprocess.run(
+        [sys.executable, "-c", script, checkpoint], capture_output=True, text=True, check=True
+    )
+    assert process.stdout.split() == ["openvino/f32/cpu", "False"]
 
 
 @pytest.mark.parametrize("name", ["torch", "openvino"])
@@ -106,3 +185,18 @@ def test_a_runtime_that_is_not_installed_is_named(
     monkeypatch.delitem(sys.modules, f"shared.model.runtime_{name}", raising=False)
     with pytest.raises(CheckpointError, match=f"{name} is not installed"):
         open_runtime(checkpoint, load_manifest(checkpoint), name=name)
+
+
+def test_maps_are_found_behind_the_rounding_of_an_int8_graph() -> None:
+    """As NNCF leaves it: the mean is of the quantised map, the maximum of the map itself."""
+    views = ops.parameter([-1, 2, 4, 4], ov.Type.f32)
+    map_ = ops.relu(views)
+    rounded = ops.fake_quantize(map_, 0.0, 1.0, 0.0, 1.0, 256)
+    mean, peak = ops.reduce_mean(rounded, [2, 3]), ops.reduce_max(map_, [2, 3])
+    head = ops.relu(ops.concat([mean, peak], 1))
+    model = ov.Model([ops.result(head)], [views])
+
+    _, pooled, found = (value.get_node().input_value(0) for value in with_maps(model).outputs)
+
+    assert pooled.get_node().get_type_name() == "Concat"
+    assert found.get_node() == map_

