@@ -1,4 +1,4 @@
-"""All settings, from the environment or `.env`; the only place that reads either."""
+"""All settings, from the environment, `.env` or files of secrets; only this place reads them."""
 
 from __future__ import annotations
 
@@ -56,6 +56,9 @@ class Settings(BaseSettings):
     metrics_port: int = Field(0, ge=0, le=65535)
     #: OpenTelemetry collector, OTLP over HTTP; empty: no traces
     otel_endpoint: str = Field("", validation_alias=_plain("OTEL_EXPORTER_OTLP_ENDPOINT"))
+    #: where files named as variables may hold their values, such as `redis_url`: so containers get
+    #: their secrets. The environment and `.env` win
+    secrets_dir: Path = Path("/run/secrets")
     #: Redis files of the embedded stack
     data_dir: Path = Path(".data")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
@@ -67,11 +70,15 @@ class Settings(BaseSettings):
     ckpts: Path = Path("ckpts")
     #: `auto`: torch where there is a GPU, else OpenVINO
     runtime: Literal["auto", "openvino", "torch"] = "auto"
+    #: `auto`: the fastest that processor and checkpoint have; int8, bf16 or f32 on a CPU
     precision: Literal["auto", "f32", "bf16", "f16", "int8"] = "auto"
-    #: inference threads; 0 leaves it to the runtime
+    #: inference threads; 0: one for each core
     threads: int = Field(0, ge=0)
-    #: images in one forward pass
-    max_batch: int = Field(8, ge=1, le=256)
+    #: forward passes beside one another on a CPU; 0: one for each core, at most 4; 1 answers a lone
+    #: photo soonest, which shows with heavy models
+    streams: int = Field(0, ge=0, le=64)
+    #: images in one forward pass; 0: what suits the runtime
+    max_batch: int = Field(0, ge=0, le=256)
     #: task threads of one worker process: they fetch and decode, one more thread infers
     concurrency: int = Field(16, ge=1, le=256)
     #: a forward pass that takes longer ends the worker, so that its supervisor starts a sound one
@@ -265,4 +272,6 @@ class Settings(BaseSettings):
 
 @lru_cache
 def get_settings() -> Settings:
-    return Settings()
+    settings = Settings()
+    folder = settings.secrets_dir
+    return Settings(_secrets_dir=folder) if folder.is_dir() else settings

@@ -82,12 +82,6 @@ class WorkerMetrics:
             "or the mail server refuses",
             registry=registry,
         )
-        self._archived = Counter(
-            "scratch_worker_history_images",
-            "Answered images by what became of them: `kept`, `skipped` for want of time, `failed`",
-            ["outcome"],
-            registry=registry,
-        )
         self._webhooks = Counter(
             "scratch_worker_webhooks",
             "Callbacks that were sent or given up, and attempts that failed",
@@ -97,6 +91,12 @@ class WorkerMetrics:
         self._webhooks_waiting = Gauge(
             "scratch_worker_webhooks_waiting",
             "Callbacks that wait for an answer or for their receiver; 0 where another worker sends",
+            registry=registry,
+        )
+        self._archived = Counter(
+            "scratch_worker_history_images",
+            "Answered images by what became of them: `kept`, `skipped` for want of time, `failed`",
+            ["outcome"],
             registry=registry,
         )
         for outcome in ("sent", "failed"):

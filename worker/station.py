@@ -55,7 +55,12 @@ class Station:
         self._deployer = Deployer(Opener(settings), RolloutStore(redis), changed=self._show_models)
         self._deployer.open_first()
         self._worklist = Worklist(redis, record_ttl_s=settings.record_ttl_s)
-        self._batcher = Batcher(max_batch=settings.max_batch, observe=self.metrics.batched)
+        runtime = self._deployer.lineup.champion.runtime
+        self._batcher = Batcher(
+            max_batch=settings.max_batch or runtime.batch,
+            streams=runtime.streams,
+            observe=self.metrics.batched,
+        )
         self._batch_timeout_s = settings.batch_timeout_s
         self._referee = Referee(self._batcher, TrialStore(redis))
         self._archive = open_archive(settings, redis, self.metrics.archived)
