@@ -31,6 +31,7 @@ STATUS: dict[type[e.ServiceError], HTTPStatus] = {
     e.ImageError: HTTPStatus.UNPROCESSABLE_ENTITY,
     e.UnsupportedImage: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     e.TaskNotFound: HTTPStatus.NOT_FOUND,
+    e.NoAnswerYet: HTTPStatus.CONFLICT,
     e.TaskNotCancellable: HTTPStatus.CONFLICT,
     e.TaskCancelled: HTTPStatus.CONFLICT,
     e.TaskTimedOut: HTTPStatus.GATEWAY_TIMEOUT,
@@ -38,6 +39,7 @@ STATUS: dict[type[e.ServiceError], HTTPStatus] = {
     e.Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     e.RateLimited: HTTPStatus.TOO_MANY_REQUESTS,
     e.Unauthorized: HTTPStatus.UNAUTHORIZED,
+    e.NotReviewer: HTTPStatus.FORBIDDEN,
     e.ServiceError: HTTPStatus.INTERNAL_SERVER_ERROR,
 }
 
@@ -94,6 +96,7 @@ _EXAMPLES = {
     for problem in (
         problem_of(e.BrokenUpload()),
         problem_of(e.Unauthorized()),
+        problem_of(e.NotReviewer()),
         problem_of(e.TaskNotFound()),
         problem_of(e.TaskNotCancellable()),
         problem_of(e.UploadTooSlow()),

@@ -10,11 +10,13 @@ import numpy as np
 
 from shared.errors import CheckpointError
 from shared.model.decode import Pixels
-from shared.model.evidence import EvidenceReader, Trace
+from shared.model.evidence import EvidenceReader, Floats, Trace
 from shared.model.heatmap import Heatmap
 from shared.model.labels import LABELS, NO_SCRATCHES, SCRATCHES
 from shared.model.manifest import Manifest, Precision, load_manifest
 from shared.model.preprocess import ImageLimits, preprocess
+from shared.model.reference import Place, Reference
+from shared.model.ruling import Ruling, rule
 from shared.model.runtime import Embedded, Logits, Runtime, RuntimeName, open_runtime
 
 
@@ -37,6 +39,7 @@ class Inspector:
         self.runtime = runtime
         self.limits = limits
         self._folder = folder
+        self.reference = Reference.load(folder / manifest.reference) if manifest.reference else None
         self._reader = EvidenceReader(folder / manifest.head, manifest.preprocess)
 
     def on(self, runtime: Runtime) -> Inspector:
@@ -48,15 +51,15 @@ class Inspector:
         return preprocess(data, self.manifest.preprocess, self.limits)
 
     def forward(self, views: Pixels) -> Logits:
-        """uint8 [images, views, size, size, 3] to logits [images, 2]. One thread at a time."""
+        """uint8 [images, views, size, size, 3] to logits [images, 2]."""
         return self.runtime.forward(views)
 
     def embed(self, views: Pixels) -> list[Embedded]:
-        """As `forward`, with the features where the graph shows them. One thread at a time."""
+        """As `forward`, with the features where the graph shows them."""
         return self.runtime.embed(views)
 
     def trace(self, views: Pixels) -> list[Trace]:
-        """As `forward`, with what `locate` needs. One thread at a time."""
+        """As `forward`, with what `locate` needs."""
         return self.runtime.trace(views)
 
     def locate(self, trace: Trace) -> Heatmap | None:
@@ -76,14 +79,28 @@ class Inspector:
         label = SCRATCHES if probability >= self.manifest.threshold else NO_SCRATCHES
         return Verdict(LABELS[label], 1 - probability, probability)
 
+    def place(self, features: Floats | None) -> Place | None:
+        """Where an image lies among those that the model was made from; None where unknown."""
+        return self.reference.place(features) if self.reference and features is not None else None
+
+    def rule(self, verdict: Verdict, place: Place | None) -> Ruling:
+        """What one can act on. The promises are of this runtime's precision, or there are none."""
+        certificate = self.manifest.certificates.get(self.runtime.precision)
+        return rule(certificate, verdict.prob_scratches, unlike=bool(place and place.unlike))
+
     def inspect(self, data: bytes) -> Verdict:
         """All three verbs for one image. Raises ImageError."""
         return self.postprocess(self.forward(self.preprocess(data)[None])[0])
 
-    def warm_up(self, images: int) -> None:
-        """One forward pass over a batch of this size."""
+    def warm_up(self, max_batch: int) -> None:
+        """Passes over batches of each size: each has compiled kernels of its own.
+
+        The largest first: the others then fit into its buffers, which saves a third of the memory.
+        """
         spec = self.manifest.preprocess
-        self.forward(np.zeros((images, spec.view_count, spec.size, spec.size, 3), np.uint8))
+        for images in range(max_batch, 0, -1):
+            shape = (images, spec.view_count, spec.size, spec.size, 3)
+            self.runtime.warm_up(np.zeros(shape, np.uint8))
 
     def prove(self) -> float:
         """Reproduces the golden answers here; returns the largest difference of a logit.
@@ -119,13 +136,16 @@ def open_inspector(
     folder: Path,
     *,
     runtime: RuntimeName = "auto",
-    precision: Precision | Literal["auto"] = "auto",
+    precision: Precision | Literal["auto"] = "f32",
     threads: int = 0,
+    streams: int = 1,
     limits: ImageLimits | None = None,
 ) -> Inspector:
     """Loads, checks and proves a checkpoint. Raises CheckpointError."""
     manifest = load_manifest(folder)
-    opened = open_runtime(folder, manifest, name=runtime, precision=precision, threads=threads)
+    opened = open_runtime(
+        folder, manifest, name=runtime, precision=precision, threads=threads, streams=streams
+    )
     inspector = Inspector(folder, manifest, opened, limits or ImageLimits())
     inspector.prove()
     return inspector

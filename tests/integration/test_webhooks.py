@@ -154,6 +154,6 @@ def test_redis_and_worker_killed_at_once(calling: Service, receiver: Receiver) -
     receiver.statuses = [0]
     task_id = upload(calling, jpeg(), receiver.url).json()["task_id"]
     wait_until(lambda: len(receiver.deliveries) == 1)
-    calling.program("worker.app").kill()
-    calling.program("redis-server").kill()
+    for process in [calling.program("worker.app"), calling.program("redis-server")]:
+        process.kill()
     wait_until(lambda: len(receiver.of(task_id)) == 2)

@@ -85,6 +85,15 @@ def test_another_model_takes_the_place_of_the_first(metrics: WorkerMetrics, read
         read("scratch_worker_model_info", model="m@1", variant="v")
 
 
+def test_callbacks_are_counted_and_those_that_wait(metrics: WorkerMetrics, read: Read) -> None:
+    metrics.webhook("given_up")
+    metrics.webhooks_waiting(lambda: 7)
+
+    assert read("scratch_worker_webhooks_total", outcome="given_up") == 1
+    assert read("scratch_worker_webhooks_total", outcome="sent") == 0
+    assert read("scratch_worker_webhooks_waiting") == 7
+
+
 def test_a_taken_port_is_named(metrics: WorkerMetrics) -> None:
     port = free_port()
     metrics.serve("127.0.0.1", port)
