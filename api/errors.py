@@ -37,6 +37,9 @@ STATUS: dict[type[e.ServiceError], HTTPStatus] = {
     e.UploadLost: HTTPStatus.GATEWAY_TIMEOUT,
     e.Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     e.RateLimited: HTTPStatus.TOO_MANY_REQUESTS,
+    e.LinkError: HTTPStatus.NOT_FOUND,
+    e.LinkExpired: HTTPStatus.GONE,
+    e.LinkUsed: HTTPStatus.CONFLICT,
     e.Unauthorized: HTTPStatus.UNAUTHORIZED,
     e.ServiceError: HTTPStatus.INTERNAL_SERVER_ERROR,
 }
