@@ -8,8 +8,8 @@ SERVE := $(VENV)/.serve
 DEV := $(VENV)/.dev
 
 .DEFAULT_GOAL := help
-.PHONY: help serve demo train mlflow retrain test chaos fuzz lint format ckpt lock clean docs test-rabbitmq images-check promtool data deploy
-.PHONY: hashes audit bench
+.PHONY: help serve demo train mlflow retrain test chaos fuzz lint format ckpt lock clean docs test-rabbitmq test-postgres images-check promtool data deploy
+.PHONY: hashes audit bench secrets
 
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -64,8 +64,15 @@ test-rabbitmq: $(DEV) ## the test with RabbitMQ as broker (installs it; root on 
 	test -e /usr/lib/rabbitmq/bin/rabbitmq-server || tests/integration/install-rabbitmq.sh
 	$(BIN)/pytest -m rabbitmq tests/integration/test_rabbitmq.py
 
+test-postgres: $(DEV) ## the history on Postgres (installs it; root on Debian)
+	ls /usr/lib/postgresql/*/bin/postgres > /dev/null 2>&1 || apt-get install -y --no-install-recommends postgresql
+	$(BIN)/pytest -m postgres
+
 docs: $(DEV) ## write docs/configuration.md anew from the settings
 	$(BIN)/python -m docs.generate > docs/configuration.md
+
+secrets: ## passwords of your own for docker-compose.yml, in .secrets/
+	@deploy/secrets.sh
 
 images-check: $(SERVE) ## build both images without Docker and run them (root on Debian)
 	PYTHON=$(BIN)/python deploy/images-check.sh
@@ -75,7 +82,7 @@ promtool: ## check alert rules with Debian's prometheus
 	promtool test rules deploy/prometheus/alerts_test.yml
 
 data: $(DEV) ## fetch data and model from the DVC remote, such as Google Drive
-	$(PIP) --constraint requirements.lock dvc-gdrive
+	$(PIP) --require-hashes --requirement locks/data.txt
 	$(BIN)/dvc pull
 
 deploy: ## call the deploy hooks in RENDER_DEPLOY_HOOKS, one URL a line
@@ -84,12 +91,13 @@ deploy: ## call the deploy hooks in RENDER_DEPLOY_HOOKS, one URL a line
 lock: ## resolve all versions anew from pyproject.toml
 	rm -f requirements.lock locks/*.txt && touch requirements.lock
 	$(MAKE) hashes
-	sed -n 's/^\([A-Za-z0-9._-]*==[^ ;]*\).*/\1/p' locks/dev.txt > requirements.lock
+	sed -n 's/^\([A-Za-z0-9._-]*==[^ ;]*\).*/\1/p' locks/dev.txt locks/data.txt | sort -u > requirements.lock
 
 hashes: $(BIN)/python ## write locks/ for the versions in requirements.lock
 	$(PIP) 'uv==0.13.9'
 	$(call hashed,serve,pyproject.toml locks/build.in --extra serve)
 	$(call hashed,dev,pyproject.toml locks/build.in --extra dev)
+	$(call hashed,data,pyproject.toml --extra gdrive --no-strip-extras)
 	$(call hashed,image-build,locks/build.in)
 	$(call hashed,image-api,pyproject.toml --extra api --extra flower --extra otel)
 	$(call hashed,image-worker,pyproject.toml --extra worker --extra otel)

@@ -12,12 +12,15 @@ from typing import Annotated, cast
 
 from fastapi import Depends, Header, Path, Query, Request
 from fastapi.exceptions import RequestValidationError
+from pydantic import ValidationError
 
 from api.fairness import spend
+from api.feedback import FeedbackService
 from api.identity import Client
 from api.metrics import Metrics
+from api.schemas import FeedbackIn
 from api.service import InspectionService, Options
-from api.uploads import Batch, Upload, batch_of, read_many, read_one
+from api.uploads import Batch, Upload, batch_of, read_many, read_one, read_small
 from api.waits import Wait, wait_of_prefer, wait_of_query
 from shared.errors import TaskNotFound
 from shared.settings import Settings
@@ -37,12 +40,17 @@ async def _service(request: Request) -> InspectionService:
     return cast(InspectionService, request.app.state.service)
 
 
+async def _feedback(request: Request) -> FeedbackService:
+    return cast(FeedbackService, request.app.state.feedback)
+
+
 async def _metrics(request: Request) -> Metrics:
     return cast(Metrics, request.app.state.metrics)
 
 
 SettingsDep = Annotated[Settings, Depends(_settings)]
 Service = Annotated[InspectionService, Depends(_service)]
+FeedbackDep = Annotated[FeedbackService, Depends(_feedback)]
 MetricsDep = Annotated[Metrics, Depends(_metrics)]
 
 
@@ -110,6 +118,25 @@ async def _task_ids(
     return found
 
 
+async def _limited(request: Request) -> None:
+    await spend(request, 1)
+
+
+async def _feedback_body(request: Request, settings: SettingsDep) -> FeedbackIn:
+    """Read by ourselves: FastAPI would take a body without end. Only JSON: no form of another
+    site can send it."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    try:
+        if kind != "application/json":
+            raise ValueError("must be application/json")
+        return FeedbackIn.model_validate_json(await read_small(request, settings))
+    except ValidationError as error:
+        found = [{**e, "loc": ("body", *e["loc"])} for e in error.errors(include_url=False)]
+        raise RequestValidationError(found) from None
+    except ValueError as error:
+        raise RequestValidationError([{"loc": ("body",), "msg": str(error)}]) from None
+
+
 Deadline = Annotated[
     float | None,
     Query(
@@ -129,6 +156,8 @@ async def _admitted(request: Request, service: Service, deadline: Deadline = Non
 
 
 Admitted = Depends(_admitted)
+Limited = Depends(_limited)
+FeedbackBody = Annotated[FeedbackIn, Depends(_feedback_body)]
 UploadWait = Annotated[Wait, Depends(_upload_wait)]
 TaskWait = Annotated[Wait, Depends(_task_wait)]
 TaskIds = Annotated[list[str], Depends(_task_ids)]

@@ -31,6 +31,7 @@ STATUS: dict[type[e.ServiceError], HTTPStatus] = {
     e.ImageError: HTTPStatus.UNPROCESSABLE_ENTITY,
     e.UnsupportedImage: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     e.TaskNotFound: HTTPStatus.NOT_FOUND,
+    e.NoAnswerYet: HTTPStatus.CONFLICT,
     e.TaskNotCancellable: HTTPStatus.CONFLICT,
     e.TaskCancelled: HTTPStatus.CONFLICT,
     e.TaskTimedOut: HTTPStatus.GATEWAY_TIMEOUT,
@@ -41,6 +42,7 @@ STATUS: dict[type[e.ServiceError], HTTPStatus] = {
     e.LinkExpired: HTTPStatus.GONE,
     e.LinkUsed: HTTPStatus.CONFLICT,
     e.Unauthorized: HTTPStatus.UNAUTHORIZED,
+    e.NotReviewer: HTTPStatus.FORBIDDEN,
     e.ServiceError: HTTPStatus.INTERNAL_SERVER_ERROR,
 }
 
@@ -97,6 +99,7 @@ _EXAMPLES = {
     for problem in (
         problem_of(e.BrokenUpload()),
         problem_of(e.Unauthorized()),
+        problem_of(e.NotReviewer()),
         problem_of(e.TaskNotFound()),
         problem_of(e.TaskNotCancellable()),
         problem_of(e.UploadTooSlow()),

@@ -8,7 +8,7 @@ from typing import Annotated, cast
 from fastapi import Depends, Header, Request
 from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
 
-from shared.errors import AccessError, Unauthorized
+from shared.errors import AccessError, NotReviewer, Unauthorized
 from shared.keys import KeyRing
 from shared.settings import Settings
 
@@ -64,5 +64,17 @@ async def _client(
     return hashlib.sha256(f"{key_name}\n{x_client_id}".encode()).hexdigest()[:16]
 
 
+async def _reviewer(request: Request) -> None:
+    """Raises NotReviewer."""
+    name = request.state.key_name
+    allowed = {
+        who.strip() for who in cast(Settings, request.app.state.settings).reviewers.split(",")
+    }
+    if name is not None and not allowed & {name, "*"}:
+        raise NotReviewer
+
+
 Identified = Depends(_identified)
+#: after `Identified`: may look through photos that others have sent
+Reviewer = Depends(_reviewer)
 Client = Annotated[str, Depends(_client)]

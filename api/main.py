@@ -15,14 +15,17 @@ from redis.backoff import NoBackoff
 
 from api import errors
 from api.fairness import redis_limiter
+from api.feedback import FeedbackService
 from api.headers import Guarded
 from api.identity import Gate, Identified
 from api.metrics import Measured, Metrics
 from api.results import SWEEP_S, ResultWaiter
 from api.routes import docs, events, health, page, predict, tasks
+from api.routes import feedback as feedback_routes
 from api.sender import CelerySender, Sender
 from api.service import InspectionService
 from shared.broker import celery_app, queue_entry
+from shared.history.store import HistoryStore
 from shared.intake import Intake
 from shared.logs import configure_logs
 from shared.settings import Settings, get_settings
@@ -63,6 +66,7 @@ def create_app(
         result_ttl_s=settings.result_ttl_s,
         queue_entry=None if sender else partial(queue_entry, celery),
     )
+    history = HistoryStore(settings)
     app = FastAPI(
         title="Scratch detector",
         description="Tells from a photo whether a surface is scratched.",
@@ -70,17 +74,18 @@ def create_app(
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        lifespan=_lifespan(redis, results, sender),
+        lifespan=_lifespan(redis, results, sender, history),
         telemetry=_telemetry(settings),
     )
     app.state.settings = settings
     app.state.gate = Gate(settings)
     app.state.limiter = redis_limiter(limit, redis) if (limit := settings.upload_limit) else None
     app.state.metrics = Metrics(lambda: results.waiting, queue_limit=settings.queue_limit)
-    app.state.service = InspectionService(settings, intake, sender, results)
+    app.state.service = service = InspectionService(settings, intake, sender, results)
+    app.state.feedback = FeedbackService(history, service, redis)
     app.add_middleware(Measured, metrics=app.state.metrics)
     app.add_middleware(Guarded)
-    for module in (predict, tasks, events):
+    for module in (predict, tasks, events, feedback_routes):
         app.include_router(
             module.router,
             dependencies=[Identified],
@@ -118,7 +123,7 @@ def _client(settings: Settings) -> Redis:
 
 
 def _lifespan(
-    redis: Redis, results: ResultWaiter, sender: Sender | None
+    redis: Redis, results: ResultWaiter, sender: Sender | None, history: HistoryStore
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -126,6 +131,7 @@ def _lifespan(
             yield
         if sender:
             sender.close()
+        history.close()
         await redis.aclose()
 
     return lifespan

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
+from api.feedback import Said
 from api.service import Inspection
-from shared.contract import TaskStatus
+from shared.contract import Label, TaskStatus
+from shared.history.store import Answered
 from shared.view import ID_EXAMPLE
 
 ACCEPTED_EXAMPLE = {
@@ -66,6 +68,59 @@ class TaskAccepted(BaseModel):
             position=inspection.position,
             eta_ms=inspection.eta_ms,
         )
+
+
+class FeedbackIn(BaseModel):
+    """`right` and `wrong` say so of the answer, the other two what the photo shows."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"examples": [{"label": "wrong", "note": "a reflection"}]},
+    )
+
+    label: Said
+    note: Annotated[str | None, Field(max_length=1000)] = None
+
+
+class FeedbackView(BaseModel):
+    """`label` is what now counts; null: nothing. `pred` is what had been answered.
+
+    `image_kept`: whether the photo is in the history, so that a model can learn from it.
+    """
+
+    model_config = _example(
+        {"task_id": ID_EXAMPLE, "label": "no_scratches", "pred": "scratches", "image_kept": True}
+    )
+
+    task_id: str
+    label: Label | None
+    pred: Label
+    image_kept: bool
+
+
+class QueuedImage(BaseModel):
+    """A kept photo that nobody has labelled."""
+
+    task_id: str
+    image_url: str
+    pred: Label
+    prob_scratches: float
+    model: str
+    #: unix time, seconds
+    at: float
+
+    @classmethod
+    def of(cls, answer: Answered) -> Self:
+        fields = {name: getattr(answer, name) for name in cls.model_fields if name != "image_url"}
+        return cls(image_url=f"/tasks/{answer.task_id}/image", **fields)
+
+
+class LabellingQueue(BaseModel):
+    images: list[QueuedImage]
+    #: photos in all that nobody has labelled
+    unlabelled: int
+    #: 0: no more photos come in
+    history_days: float
 
 
 class BatchEntry(BaseModel):

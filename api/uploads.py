@@ -177,6 +177,15 @@ async def _parse(parser: MultiPartParser) -> FormData:
         raise BrokenUpload("Invalid multipart data.") from error
 
 
+async def read_small(request: Request, settings: Settings) -> bytes:
+    """A body that is no file. Raises UploadTooLarge, UploadTooSlow or BrokenUpload."""
+    try:
+        async with aclosing(_bounded(request, _FORM_SLACK, settings)) as stream:
+            return b"".join([chunk async for chunk in stream])
+    except ClientDisconnect:
+        raise BrokenUpload("The request was interrupted.") from None
+
+
 async def _bounded(request: Request, limit: int, settings: Settings) -> AsyncGenerator[bytes, None]:
     received = 0
     clock = asyncio.get_running_loop().time

@@ -42,6 +42,7 @@ def predict(
             runtime=settings.runtime,
             precision=settings.precision,
             threads=settings.threads,
+            streams=settings.streams,
             limits=limits,
         )
     except CheckpointError as error:
@@ -56,7 +57,8 @@ def predict(
 def _answers(
     files: list[Path], inspector: Inspector, overlays: Overlays | None, settings: Settings
 ) -> Iterator[dict[str, Any]]:
-    batcher = Batcher(max_batch=settings.max_batch)
+    runtime = inspector.runtime
+    batcher = Batcher(max_batch=settings.max_batch or runtime.batch, streams=runtime.streams)
     batcher.start()
     try:
         with ThreadPoolExecutor(_THREADS) as pool:

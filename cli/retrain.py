@@ -30,7 +30,7 @@ def retrain(settings: Settings, *, data: Path | None, pull: bool, report: Path) 
         with TemporaryDirectory() as kept:
             # The pipeline may write the candidate into the champion's own folder.
             before = shutil.copytree(settings.ckpt, Path(kept) / settings.ckpt.name)
-            champion = open_inspector(before, runtime=settings.runtime)
+            champion = _as_served(before, settings)
             if pull:
                 _dvc("pull")
             found = _compare(champion, settings, data)
@@ -39,6 +39,10 @@ def retrain(settings: Settings, *, data: Path | None, pull: bool, report: Path) 
         return 2
     _write(found, report)
     return 0
+
+
+def _as_served(folder: Path, settings: Settings) -> Inspector:
+    return open_inspector(folder, runtime=settings.runtime, precision=settings.precision)
 
 
 def _compare(champion: Inspector, settings: Settings, data: Path | None) -> Comparison:
@@ -54,7 +58,7 @@ def _compare(champion: Inspector, settings: Settings, data: Path | None) -> Comp
     else:
         work.root.mkdir(parents=True, exist_ok=True)
         build(params, work, settings.ckpts, data)
-    candidate = open_inspector(settings.ckpts / params.export.name, runtime=settings.runtime)
+    candidate = _as_served(settings.ckpts / params.export.name, settings)
     files, labels = test_split(work.index)
     if len(set(labels)) < len(LABELS):
         raise Refused("the test split lacks a class: there is nothing to compare on")

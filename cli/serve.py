@@ -99,7 +99,7 @@ def _supervisor(settings: Settings, folder: Path) -> Iterator[subprocess.Popen[b
     config = write_supervisor_config(folder, programs(settings, redis_config))
     process = subprocess.Popen(
         [sys.executable, "-m", "supervisor.supervisord", "--configuration", str(config)],
-        env={**os.environ, "REDIS_URL": redis_url, **_flower_auth(settings)},
+        env={**os.environ, "REDIS_URL": redis_url},
         start_new_session=True,  # Ctrl-C reaches us alone
     )
 
@@ -113,12 +113,6 @@ def _supervisor(settings: Settings, folder: Path) -> Iterator[subprocess.Popen[b
     finally:
         process.terminate()
         process.wait()
-
-
-def _flower_auth(settings: Settings) -> dict[str, str]:
-    """In the environment: other users of the machine can read command lines."""
-    auth = settings.flower_auth.get_secret_value()
-    return {"FLOWER_BASIC_AUTH": auth} if auth else {}
 
 
 def _wait_until_ready(settings: Settings, folder: Path, process: subprocess.Popen[bytes]) -> None:

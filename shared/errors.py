@@ -7,15 +7,16 @@ ServiceError
 ├── ImageError: the bytes are not an image we can judge; final, never retried
 │   ├── UnsupportedImage · ImageTooLarge · CorruptImage · UnsupportedPixels
 ├── TaskError: the task cannot be found or finished
-│   ├── TaskNotFound · HeatmapNotFound · TaskNotCancellable · TaskCancelled
-│   ├── TaskTimedOut · UploadLost
+│   ├── TaskNotFound · HeatmapNotFound · ImageNotKept · TaskNotCancellable · TaskCancelled
+│   ├── TaskTimedOut · UploadLost · NoAnswerYet
 │   ├── BadMessage · PoisonImage · InferenceFailed · InternalError
 ├── Unavailable: try again later
 │   ├── Overloaded · StorageFull · DeadlineUnreachable · RateLimited · BrokerUnavailable
-│   ├── CallbacksFull
+│   ├── CallbacksFull · HistoryUnavailable
 ├── LinkError: a link in a mail says nothing
 │   ├── LinkInvalid · LinkExpired · LinkUsed
 ├── Unauthorized: an API key is needed
+├── NotReviewer: an API key of somebody else is needed
 ├── AccessError: the API keys or addresses are not as they must be; the api must not start
 └── CheckpointError: the model directory is not what its manifest says; the worker must not start
 
@@ -125,6 +126,18 @@ class HeatmapNotFound(TaskNotFound):
     """No heatmap: the task has none yet, has expired, or was not uploaded with `?explain=true`."""
 
     code = "heatmap_not_found"
+
+
+class ImageNotKept(TaskNotFound):
+    """No image: the task is unknown, or its image is not in the history."""
+
+    code = "image_not_kept"
+
+
+class NoAnswerYet(TaskError):
+    """The task has no prediction that could be right or wrong."""
+
+    code = "no_answer"
 
 
 class TaskNotCancellable(TaskError):
@@ -244,6 +257,18 @@ class LinkUsed(LinkError):
     """This link has been used: its word is recorded."""
 
     code = "link_used"
+
+
+class HistoryUnavailable(Unavailable):
+    """The history of images and labels does not answer."""
+
+    code = "history_unavailable"
+
+
+class NotReviewer(ServiceError):
+    """This API key may not look through kept images; SCRATCH_REVIEWERS names those that may."""
+
+    code = "not_a_reviewer"
 
 
 class Unauthorized(ServiceError):

@@ -23,6 +23,12 @@ FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "BMP", "GIF", "TIFF")
 FORMATS_TEXT = "JPEG, PNG, WebP, AVIF, BMP, GIF or TIFF"
 _SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".avif", ".bmp", ".gif", ".tif", ".tiff"}
 
+#: first bytes of what is neither WebP nor AVIF, and how a file of it ends
+_STARTS = {
+    b"\xff\xd8\xff": "jpeg", b"\x89PNG": "png", b"GIF8": "gif", b"BM": "bmp",
+    b"II*\0": "tiff", b"MM\0*": "tiff", b"II+\0": "tiff", b"MM\0+": "tiff",
+}  # fmt: skip
+
 #: an ordinary progressive JPEG has about ten scans; each may cost a pass over the whole image
 _MAX_SCANS = 100
 #: of an image as large as the limit; a smaller one may have more
@@ -42,6 +48,15 @@ Image.MAX_IMAGE_PIXELS = None
 def images_in(folder: Path) -> list[Path]:
     """The files that are named as images, at any depth, sorted."""
     return sorted(p for p in folder.rglob("*") if p.suffix.lower() in _SUFFIXES and p.is_file())
+
+
+def kind_of(data: bytes) -> str | None:
+    """Subtype of the media type `image/…` and also a suffix; None for what we do not read."""
+    if _is_webp(data):
+        return "webp"
+    if _is_avif(data):
+        return "avif"
+    return next((kind for start, kind in _STARTS.items() if data.startswith(start)), None)
 
 
 def check_header(data: bytes, *, max_pixels: int, max_side: int) -> None:

@@ -23,7 +23,7 @@ from shared.errors import LinkExpired, LinkInvalid
 Action = Literal["scratches", "no_scratches", "retake"]
 
 ACTIONS: tuple[Action, ...] = get_args(Action)
-SECRET_KEY = "scratch:links:secret"
+LINKS_KEY = "scratch:links:secret"
 #: seconds for which a link works
 LINK_S = 7 * 86_400
 

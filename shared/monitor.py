@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from importlib.util import find_spec
 from typing import Any
 
 from shared.broker import celery_app
 from shared.settings import get_settings
 
-app = celery_app(get_settings(), results=True)
+settings = get_settings()
+app = celery_app(settings, results=True)
+if auth := settings.flower_auth.get_secret_value():
+    # Flower's own variable: other users of the machine can read command lines.
+    os.environ.setdefault("FLOWER_BASIC_AUTH", auth)
 
 
 def count_what_is_told_once() -> None:

@@ -10,6 +10,7 @@ scratch:sent          the same ids by the time they were last sent
 scratch:claimed       when the copy that was last taken up had been sent
 scratch:sweeper       the worker that sweeps, for as long as it says so
 scratch:callback…     of uploads with a `callback_url`: see `shared/outbox.py`
+scratch:retention     the worker that removes what the history no longer keeps, likewise
 scratch:workers       hash, worker name -> Heartbeat
 celery-task-meta-{id} Celery's result: the first answer, which nothing overwrites
 """
@@ -30,6 +31,7 @@ OPEN_KEY = "scratch:open"
 SENT_KEY = "scratch:sent"
 CLAIMED_KEY = "scratch:claimed"
 SWEEPER_KEY = "scratch:sweeper"
+RETENTION_KEY = "scratch:retention"
 WORKERS_KEY = "scratch:workers"
 #: Celery's key and also its pub/sub channel
 RESULT_PREFIX = "celery-task-meta-"

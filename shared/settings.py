@@ -1,4 +1,4 @@
-"""All settings, from the environment or `.env`; the only place that reads either."""
+"""All settings, from the environment, `.env` or files of secrets; only this place reads them."""
 
 from __future__ import annotations
 
@@ -56,6 +56,9 @@ class Settings(BaseSettings):
     metrics_port: int = Field(0, ge=0, le=65535)
     #: OpenTelemetry collector, OTLP over HTTP; empty: no traces
     otel_endpoint: str = Field("", validation_alias=_plain("OTEL_EXPORTER_OTLP_ENDPOINT"))
+    #: where files named as variables may hold their values, such as `redis_url`: so containers get
+    #: their secrets. The environment and `.env` win
+    secrets_dir: Path = Path("/run/secrets")
     #: Redis files of the embedded stack
     data_dir: Path = Path(".data")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
@@ -67,11 +70,15 @@ class Settings(BaseSettings):
     ckpts: Path = Path("ckpts")
     #: `auto`: torch where there is a GPU, else OpenVINO
     runtime: Literal["auto", "openvino", "torch"] = "auto"
+    #: `auto`: the fastest that processor and checkpoint have; int8, bf16 or f32 on a CPU
     precision: Literal["auto", "f32", "bf16", "f16", "int8"] = "auto"
-    #: inference threads; 0 leaves it to the runtime
+    #: inference threads; 0: one for each core
     threads: int = Field(0, ge=0)
-    #: images in one forward pass
-    max_batch: int = Field(8, ge=1, le=256)
+    #: forward passes beside one another on a CPU; 0: one for each core, at most 4; 1 answers a lone
+    #: photo soonest, which shows with heavy models
+    streams: int = Field(0, ge=0, le=64)
+    #: images in one forward pass; 0: what suits the runtime
+    max_batch: int = Field(0, ge=0, le=256)
     #: task threads of one worker process: they fetch and decode, one more thread infers
     concurrency: int = Field(16, ge=1, le=256)
     #: a forward pass that takes longer ends the worker, so that its supervisor starts a sound one
@@ -115,6 +122,21 @@ class Settings(BaseSettings):
     resend_after_s: float = Field(30, ge=1)
     #: a task taken up more often than this has killed its workers and is a recorded failure
     max_deliveries: int = Field(3, ge=1)
+
+    # --- history and feedback
+    #: days for which answered images, their answers and embeddings are kept; 0: not at all
+    history_days: float = Field(0, ge=0)
+    #: days for which images that people have labelled are kept; empty: until they are deleted
+    labelled_days: float | None = Field(None, gt=0)
+    #: of kept images; beyond it the oldest unlabelled ones go before their time
+    history_max_bytes: int = Field(10 * 2**30, ge=0)
+    #: answers and labels: `postgresql://user:password@host/database`; empty: SQLite in `data_dir`
+    history_url: str = Field("", repr=False)
+    #: images: a folder, `s3://bucket/prefix` or `gs://bucket/prefix`; empty: in `data_dir`
+    history_files: str = ""
+    #: names of API keys, separated by commas, that may look through kept images and label them;
+    #: `*`: every key. Without keys everybody may
+    reviewers: str = ""
 
     # --- log and alerts
     #: one JSON line for each inspected image
@@ -176,6 +198,11 @@ class Settings(BaseSettings):
                 raise ValueError("must be whsec_ and 24 to 64 bytes in base64")
         return value
 
+    @field_validator("labelled_days", mode="before")
+    @classmethod
+    def _empty_is_for_ever(cls, value: object) -> object:
+        return None if value == "" else value
+
     @field_validator("alert_app_password")
     @classmethod
     def _no_placeholder(cls, value: SecretStr) -> SecretStr:
@@ -218,6 +245,10 @@ class Settings(BaseSettings):
         return self.api_keys_file or self.data_dir / "api-keys"
 
     @property
+    def reviewer_names(self) -> set[str]:
+        return {name.strip() for name in self.reviewers.split(",")}
+
+    @property
     def flower_host(self) -> str:
         return self.host if self.flower_auth or self.on_loopback else "127.0.0.1"
 
@@ -244,4 +275,6 @@ class Settings(BaseSettings):
 
 @lru_cache
 def get_settings() -> Settings:
-    return Settings()
+    settings = Settings()
+    folder = settings.secrets_dir
+    return Settings(_secrets_dir=folder) if folder.is_dir() else settings

@@ -2,7 +2,8 @@
 
 scratch:trial:{id}         stream of Ballot, the latest BALLOTS
 scratch:trial:{id}:counts  hash, what became no ballot: `failed`, `skipped`
-scratch:labels             stream of task id and label, the latest LABELS_KEPT, whoever gave them
+scratch:labels             stream of task id and label, the latest LABELS_KEPT, whoever gave them;
+                           an empty label takes back the one before
 """
 
 from __future__ import annotations
@@ -62,6 +63,12 @@ def _counts_key(trial_id: str) -> str:
     return f"{trial_key(trial_id)}:counts"
 
 
+def queue_label(pipe: Any, task_id: str, label: Label | None) -> None:
+    """Queues on a pipeline, sync or async, what a person says of a task's image."""
+    entry = {"task_id": task_id, "label": label or ""}
+    pipe.xadd(LABELS_KEY, entry, maxlen=LABELS_KEPT, approximate=True)
+
+
 class TrialStore:
     """Synchronous, for workers and the command line."""
 
@@ -84,10 +91,11 @@ class TrialStore:
             pipe.expire(key, _KEPT_S)
             pipe.execute()
 
-    def label(self, task_id: str, label: Label) -> None:
-        """What a person says of a task's image; the last word counts."""
-        entry: Any = {"task_id": task_id, "label": label}
-        self._redis.xadd(LABELS_KEY, entry, maxlen=LABELS_KEPT, approximate=True)
+    def label(self, task_id: str, label: Label | None) -> None:
+        """What a person says of a task's image; the last word counts, None takes it back."""
+        with self._redis.pipeline(transaction=False) as pipe:
+            queue_label(pipe, task_id, label)
+            pipe.execute()
 
     def read(self, trial_id: str) -> Record:
         with self._redis.pipeline(transaction=False) as pipe:
@@ -100,7 +108,8 @@ class TrialStore:
         for _, fields in labels:
             task_id = fields[b"task_id"].decode()
             said.pop(task_id, None)
-            said[task_id] = fields[b"label"].decode()
+            if label := fields[b"label"].decode():
+                said[task_id] = label
         return Record(
             ballots={ballot.task_id: ballot for ballot in ballots},
             counts={name.decode(): int(count) for name, count in counts.items()},

@@ -28,7 +28,6 @@ from training.limits import measure as measure_limits
 from training.measures import Interval, intervals, measure, share_interval
 from training.params import EvaluateParams, LimitsParams
 from training.report import write_report
-from training.tower import load_extractor
 from training.train import Calibration, probabilities_of
 from training.workspace import Workspace, stage_parser, start
 
@@ -77,6 +76,8 @@ def limits_of(index: Index, decide: Decide, params: LimitsParams) -> Limits | No
 
 
 def _decide(work: Workspace, head: Head, calibration: Calibration) -> Decide:
+    from training.tower import load_extractor  # open_clip takes seconds
+
     spec = read_spec(work.extractor)
     extractor = load_extractor(work.extractor, spec)
 

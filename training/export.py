@@ -12,61 +12,34 @@ from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import cv2
-import numpy as np
 import openvino as ov
-import torch
 
-from shared.model.classifier import Classifier, Head
-from shared.model.inspector import open_inspector
+from shared.model.classifier import FeatureExtractor, Head
+from shared.model.inspector import Inspector
 from shared.model.labels import LABELS
 from shared.model.manifest import (
     MANIFEST,
     Golden,
     Manifest,
     Precision,
-    Preprocess,
     load_manifest,
     sha256_of,
 )
 from shared.model.preprocess import ImageLimits
-from shared.model.preprocess import preprocess as to_views
-from shared.model.runtime import RuntimeName
+from shared.model.runtime import RuntimeName, open_runtime
+from training import goldens
 from training.dataset import load_index
 from training.extractor import GRAPH as EXTRACTOR
-from training.extractor import read_spec
+from training.extractor import ExtractorSpec, read_spec
 from training.features import Features
 from training.graph import save_graph, with_head
 from training.params import ExportParams
 from training.quantise import Int8Report, int8_extractor, judge
-from training.synthetic import ScratchSpec, render
-from training.tower import load_extractor
 from training.train import Calibration
 from training.workspace import Workspace, stage_parser, start
 
 HEAD, GRAPH, GRAPH_INT8 = "head.safetensors", "model-f32.xml", "model-int8.xml"
-_GOLDEN_SIZE = (240, 320)
-_GOLDEN_SCRATCH = ScratchSpec(width=3, contrast=0.55, length=0.75)
 _log = logging.getLogger(__name__)
-
-
-def write_golden(folder: Path, seed: int, model: Classifier, preprocess: Preprocess) -> Golden:
-    """Draws a photo and keeps what the reference answers for it. Odd seeds become PNG, for both
-    ways of decoding."""
-    scene = render(
-        np.random.default_rng(seed),
-        scratched=seed % 2 == 0,
-        size=_GOLDEN_SIZE,
-        spec=_GOLDEN_SCRATCH,
-    )
-    path = folder / "golden" / f"{scene.label}_{seed}.{'png' if seed % 2 else 'jpg'}"
-    path.parent.mkdir(exist_ok=True)
-    cv2.imwrite(str(path), cv2.cvtColor(scene.image, cv2.COLOR_RGB2BGR))
-    views = to_views(path.read_bytes(), preprocess, ImageLimits())
-    with torch.inference_mode():
-        logits = model(torch.from_numpy(views[None]))[0]
-    no_scratches, scratches = (round(value, 5) for value in logits.tolist())
-    return Golden(file=path.relative_to(folder).as_posix(), logits=(no_scratches, scratches))
 
 
 def export(
@@ -77,19 +50,17 @@ def export(
     shutil.copy(work.head, folder / HEAD)
     for file in filter(None, (spec.backbone.config, spec.backbone.weights)):
         shutil.copy(work.extractor / file, folder / file)
-    model = Classifier(load_extractor(folder, spec), Head.from_file(folder / HEAD)).eval()
-    goldens = tuple(write_golden(folder, seed, model, spec.preprocess) for seed in params.goldens)
+    head, features = Head.from_file(folder / HEAD), Features.load(work.features)
     graphs: dict[Precision, str] = {}
-    graphs["f32"] = _with_head(work.extractor / EXTRACTOR, model.head, folder / GRAPH)
+    graphs["f32"] = _with_head(work.extractor / EXTRACTOR, head, folder / GRAPH)
     index = load_index(work.index)
     report = None
     if params.int8:
-        features = Features.load(work.features)
         graph = int8_extractor(params.int8, work, index, spec, features.identity)
-        report = judge(graph, params.int8, work, index, spec, features, model.head)
+        report = judge(graph, params.int8, work, index, spec, features, head)
         _log.info("int8 %s: %s", "shipped" if report.shipped else "left out", report)
     if report and report.shipped:
-        graphs["int8"] = _with_head(graph, model.head, folder / GRAPH_INT8)
+        graphs["int8"] = _with_head(graph, head, folder / GRAPH_INT8)
     calibration = Calibration.model_validate_json(work.calibration.read_text())
     manifest = Manifest(
         name=params.name,
@@ -101,7 +72,7 @@ def export(
         openvino=graphs,
         temperature=round(calibration.temperature, 5),
         threshold=round(calibration.threshold, 5),
-        goldens=goldens,
+        goldens=_goldens(folder, params.goldens, work, spec, features.identity, head),
         tolerance=params.tolerance,
         metrics=json.loads(work.metrics.read_text()),
         data={"sha256": index.hash, "images": len(index.images)},
@@ -109,6 +80,27 @@ def export(
     )
     seal(folder, manifest)
     return manifest, report
+
+
+def _goldens(
+    folder: Path,
+    seeds: Sequence[int],
+    work: Workspace,
+    spec: ExtractorSpec,
+    identity: str,
+    head: Head,
+) -> tuple[Golden, ...]:
+    def extractor() -> FeatureExtractor:
+        from training.tower import load_extractor  # open_clip takes seconds
+
+        return load_extractor(folder, spec)
+
+    photos, seen = goldens.kept(work.cache / "goldens", identity, seeds, spec.preprocess, extractor)
+    for photo in photos:
+        copy = folder / goldens.FOLDER / photo.name
+        copy.parent.mkdir(exist_ok=True)
+        shutil.copyfile(photo, copy)
+    return goldens.answered(photos, seen, head)
 
 
 def _with_head(extractor: Path, head: Head, graph: Path) -> str:
@@ -130,9 +122,8 @@ def seal(folder: Path, manifest: Manifest) -> None:
 
 
 def run(params: ExportParams, work: Workspace, out: Path) -> Path:
-    """`out`/NAME, replaced only when the new checkpoint opens on torch and on OpenVINO.
-
-    Raises CheckpointError when it does not.
+    """`out`/NAME, replaced only when OpenVINO answers there as torch did. Raises CheckpointError
+    when it does not.
     """
     out.mkdir(parents=True, exist_ok=True)
     target = out / params.name
@@ -149,19 +140,21 @@ def run(params: ExportParams, work: Workspace, out: Path) -> Path:
     return target
 
 
-def prove(folder: Path) -> dict[str, float]:
+def prove(folder: Path, *, torch: bool = False) -> dict[str, float]:
     """The largest difference of a golden logit, by runtime and precision.
 
-    Raises CheckpointError unless it is within the tolerance on torch and OpenVINO.
+    Raises CheckpointError unless it is within the tolerance. `torch`, whose answers the goldens
+    are, is asked again where they were not made of the files in `folder`.
     """
+    manifest = load_manifest(folder)
+    ways: list[tuple[RuntimeName, Precision]] = [("openvino", n) for n in manifest.openvino]
+    if torch:
+        ways.insert(0, ("torch", "f32"))
     found = {}
-    ways: list[tuple[RuntimeName, Precision]] = [("torch", "f32"), ("openvino", "f32")]
-    if "int8" in load_manifest(folder).openvino:
-        ways.append(("openvino", "int8"))
     for runtime, precision in ways:
-        inspector = open_inspector(folder, runtime=runtime, precision=precision)
-        worst = inspector.prove()
-        _log.info("%s on %s: goldens within %.5f", inspector.manifest.title, runtime, worst)
+        opened = open_runtime(folder, manifest, name=runtime, precision=precision)
+        worst = Inspector(folder, manifest, opened, ImageLimits()).prove()
+        _log.info("%s on %s: goldens within %.5f", manifest.title, runtime, worst)
         found[f"{runtime}_{precision}"] = round(worst, 5)
     return found
 

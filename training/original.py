@@ -22,7 +22,8 @@ from shared.model.backbone import empty_tower
 from shared.model.classifier import Classifier, FeatureExtractor, Head
 from shared.model.labels import LABELS
 from shared.model.manifest import Backbone, Features, Golden, Manifest, Precision, Preprocess
-from training.export import GRAPH, HEAD, checksums, prove, seal, write_golden
+from training import goldens
+from training.export import GRAPH, HEAD, checksums, prove, seal
 from training.graph import save_graph, to_openvino
 from training.tower import WEIGHTS
 
@@ -55,7 +56,7 @@ def import_original(file: Path, backbone: str, out: Path, name: str) -> Path:
         folder = Path(made) / name
         folder.mkdir()
         _write(folder, model, manifest)
-        prove(folder)
+        prove(folder, torch=True)
         folder.rename(target)
     return target
 
@@ -195,6 +196,8 @@ def _write(folder: Path, model: Classifier, manifest: Manifest) -> None:
         tensors = module.state_dict()
         save_file({key: value.contiguous() for key, value in tensors.items()}, folder / file)
     spec = manifest.preprocess
-    goldens = tuple(write_golden(folder, seed, model, spec) for seed in _GOLDENS)
+    photos = goldens.draw(folder / goldens.FOLDER, _GOLDENS)
+    seen = goldens.features_of(photos, model.extractor, spec)
+    answers = goldens.answered(photos, seen, model.head)
     save_graph(to_openvino(model, spec), folder / GRAPH, half=False)
-    seal(folder, manifest.model_copy(update={"goldens": goldens, "sha256": checksums(folder)}))
+    seal(folder, manifest.model_copy(update={"goldens": answers, "sha256": checksums(folder)}))

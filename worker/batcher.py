@@ -1,6 +1,6 @@
-"""The micro-batcher: many task threads hand in views, one thread runs the models.
+"""The micro-batcher: many task threads hand in views, a thread for each stream runs the models.
 
-Batches form by themselves while the previous one runs; nothing ever waits for a batch to fill.
+Batches form by themselves while the previous ones run; nothing ever waits for a batch to fill.
 Each item brings the model that it was prepared for, so that a change of models mixes nothing.
 Knows neither Celery nor Redis.
 """
@@ -8,6 +8,7 @@ Knows neither Celery nor Redis.
 from __future__ import annotations
 
 import itertools
+import math
 import queue
 import threading
 import time
@@ -54,24 +55,33 @@ class _Item:
 
 
 class Batcher:
-    """Models are called from one thread only. The caller bounds how many items are in flight:
-    each task thread submits one and waits for it."""
+    """Models are called from as many threads as there are streams. The caller bounds how many items
+    are in flight: each task thread submits one and waits for it."""
 
     def __init__(
-        self, *, max_batch: int, observe: Callable[[int], None] = lambda _size: None
+        self,
+        *,
+        max_batch: int,
+        streams: int = 1,
+        observe: Callable[[int], None] = lambda _size: None,
     ) -> None:
         """`observe` is told the size of each batch."""
         self._max_batch = max_batch
         self._observe = observe
         self._items: queue.PriorityQueue[tuple[int, int, _Item | None]] = queue.PriorityQueue()
         self._numbers = itertools.count()
-        self._thread = threading.Thread(target=self._run, name="batcher", daemon=True)
-        self._busy_since: float | None = None
+        self._threads = [
+            threading.Thread(target=self._run, name=f"batcher-{number}", daemon=True)
+            for number in range(streams)
+        ]
+        #: when each running forward pass began, by thread
+        self._busy_since: dict[int, float] = {}
         self._lock = threading.Lock()
         self._closed = False
 
     def start(self) -> None:
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
 
     def submit(
         self, views: Pixels, forward: Forward, *, deadline_at: float, spare: bool = False
@@ -89,20 +99,25 @@ class Batcher:
         return item.future
 
     def busy_s(self) -> float:
-        """How long the running forward pass has taken so far; 0 when there is none."""
-        since = self._busy_since
-        return 0.0 if since is None else time.perf_counter() - since
+        """How long the longest running forward pass has taken so far; 0 when there is none."""
+        began = list(self._busy_since.values())
+        return time.perf_counter() - min(began) if began else 0.0
 
     @property
     def alive(self) -> bool:
-        return self._thread.is_alive()
+        return all(thread.is_alive() for thread in self._threads)
 
     def close(self, timeout_s: float = 30) -> None:
-        """Takes nothing new, answers what was submitted, then ends the thread."""
+        """Takes nothing new, answers what was submitted, then ends the threads."""
         with self._lock:
             self._closed = True
-            self._items.put((_END, next(self._numbers), None))
-        self._thread.join(timeout_s)
+            self._end()
+        give_up_at = time.monotonic() + timeout_s
+        for thread in self._threads:
+            thread.join(max(0.0, give_up_at - time.monotonic()))
+
+    def _end(self) -> None:
+        self._items.put((_END, next(self._numbers), None))
 
     def _run(self) -> None:
         open_ = True
@@ -110,11 +125,16 @@ class Batcher:
             items, open_ = self._take()
             for batch in _by_model([item for item in items if self._wanted(item)]):
                 self._answer(batch)
+        self._end()  # for the next thread
 
     def _take(self) -> tuple[list[_Item], bool]:
-        """Waits for one item, then takes what else is there. False when `close` was reached."""
+        """Waits for one item, then takes its share of what else is there.
+
+        False when `close` was reached.
+        """
         items: list[_Item] = []
-        while len(items) < self._max_batch:
+        size = self._max_batch
+        while len(items) < size:
             try:
                 rank, number, item = self._items.get(block=not items)
             except queue.Empty:
@@ -124,6 +144,9 @@ class Batcher:
             if rank == _SPARE and items:
                 self._items.put((rank, number, item))
                 break
+            if not items:
+                share = math.ceil((1 + self._items.qsize()) / len(self._threads))
+                size = min(self._max_batch, share)
             items.append(item)
             if rank == _SPARE:
                 break
@@ -139,7 +162,7 @@ class Batcher:
 
     def _answer(self, batch: list[_Item]) -> None:
         started = time.perf_counter()
-        self._busy_since = started
+        self._busy_since[threading.get_ident()] = started
         self._observe(len(batch))
         try:
             rows = batch[0].forward(np.stack([item.views for item in batch]))
@@ -149,7 +172,7 @@ class Batcher:
             self._blame(batch, error)
             return
         finally:
-            self._busy_since = None
+            self._busy_since.pop(threading.get_ident(), None)  # gone, where one was blamed
         took = (time.perf_counter() - started) * 1e3
         for item, row in zip(batch, rows, strict=True):
             waited = (started - item.submitted) * 1e3

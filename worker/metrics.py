@@ -93,6 +93,12 @@ class WorkerMetrics:
             "Callbacks that wait for an answer or for their receiver; 0 where another worker sends",
             registry=registry,
         )
+        self._archived = Counter(
+            "scratch_worker_history_images",
+            "Answered images by what became of them: `kept`, `skipped` for want of time, `failed`",
+            ["outcome"],
+            registry=registry,
+        )
         for outcome in ("sent", "failed"):
             self._mails.labels(outcome)
         for outcome in ("sent", "failed", "given_up"):
@@ -121,6 +127,10 @@ class WorkerMetrics:
     def mailed(self, outcome: str) -> None:
         """`sent` or `failed`."""
         self._mails.labels(outcome).inc()
+
+    def archived(self, outcome: str, images: int) -> None:
+        """`kept`, `skipped` or `failed`."""
+        self._archived.labels(outcome).inc(images)
 
     def alerts_waiting(self, count: Callable[[], float]) -> None:
         self._alerts_waiting.set_function(count)

@@ -24,11 +24,12 @@ class Opener:
             runtime=settings.runtime,
             precision=settings.precision,
             threads=settings.threads,
+            streams=settings.streams,
             limits=ImageLimits(settings.image_max_pixels, settings.image_max_side),
         )
         if title:
             _check_title(folder, inspector, title)
-        self._warm_up(inspector)
+        inspector.warm_up(settings.max_batch or inspector.runtime.batch)
         return inspector
 
     def share(self, champion: Inspector, title: str) -> SharedTower:
@@ -36,19 +37,10 @@ class Opener:
         folder = self._folder(title)
         tower = SharedTower(champion, folder)
         _check_title(folder, tower.challenger, title)
-        self._warm_up(tower.challenger)
         return tower
 
     def _folder(self, title: str) -> Path:
         return self._settings.ckpts / title.split("@")[0]
-
-    def _warm_up(self, inspector: Inspector) -> None:
-        """Every batch size has its own compiled kernels; no task must pay for them.
-
-        The largest first: the others then fit into its buffers, which saves a third of the memory.
-        """
-        for size in range(self._settings.max_batch, 0, -1):
-            inspector.warm_up(size)
 
 
 def _check_title(folder: Path, inspector: Inspector, title: str) -> None:

@@ -24,6 +24,7 @@ from worker.batcher import Batcher
 from worker.custody import Custody
 from worker.lineup import Lineup
 from worker.referee import Sighting
+from worker.seen import Seen
 
 logger = logging.getLogger(__name__)
 
@@ -55,9 +56,11 @@ class Predictor:
         *,
         max_deliveries: int,
         note: Callable[[Sighting], None] = lambda _: None,
+        see: Callable[[Seen], None] | None = None,
     ) -> None:
-        """`note` is told what a trial learns; it must return at once."""
+        """`note` is told what a trial learns, `see` what was judged; both must return at once."""
         self._note = note
+        self._see = see
         self._lineup = lineup
         self._batcher = batcher
         self._worklist = worklist
@@ -82,6 +85,8 @@ class Predictor:
                 verdict, heatmap = self._infer(lineup, model, image, job, watch)
         except ServiceError as error:
             return _failed(model, job.id, job.sha256, error, watch.timings_ms)
+        if self._see:
+            self._see(Seen(job=job, image=image, threshold=model.manifest.threshold))
         explanation = self._explained(job.id, heatmap) if heatmap else None
         return Outcome(
             id=job.id,

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import math
-import queue
 import threading
 import time
 from collections import Counter
@@ -19,6 +18,7 @@ from redis.exceptions import RedisError
 from shared.model.inspector import Inspector, Verdict
 from shared.trials import Ballot, Finding, TrialStore
 from worker.batcher import Batcher
+from worker.lane import Lane
 
 logger = logging.getLogger(__name__)
 
@@ -49,41 +49,32 @@ class Referee:
     def __init__(self, batcher: Batcher, store: TrialStore) -> None:
         self._batcher = batcher
         self._store = store
-        self._waiting: queue.SimpleQueue[Sighting | None] = queue.SimpleQueue()
-        self._count = self._bytes = 0
         #: by trial, not yet written
         self._skipped: Counter[str] = Counter()
         self._lock = threading.Lock()
-        self._thread = threading.Thread(target=self._run, name="referee", daemon=True)
+        self._lane: Lane[Sighting] = Lane(
+            "referee", self._write_all, most=_WAITING, most_bytes=_WAITING_BYTES
+        )
 
     def start(self) -> None:
-        self._thread.start()
+        self._lane.start()
 
     def note(self, sighting: Sighting) -> None:
         """Returns at once; what does not fit is let go."""
-        with self._lock:
-            size = self._bytes + len(sighting.image)
-            if self._count >= _WAITING or size > _WAITING_BYTES:
+        if not self._lane.put(sighting, len(sighting.image)):
+            with self._lock:
                 self._skipped[sighting.trial_id] += 1
-                return
-            self._count, self._bytes = self._count + 1, size
-        self._waiting.put(sighting)
 
     def close(self, timeout_s: float = 5) -> None:
         """Writes what waits, as far as the time allows."""
-        self._waiting.put(None)
-        self._thread.join(timeout_s)
+        self._lane.close(timeout_s)
 
-    def _run(self) -> None:
-        while (sighting := self._waiting.get()) is not None:
+    def _write_all(self, sightings: list[Sighting]) -> None:
+        for sighting in sightings:
             try:
                 self._write(sighting)
             except RedisError as error:
                 logger.warning("a trial's ballot is lost: %s", error)
-            except Exception:  # or this worker would never note anything again
-                logger.exception("unexpected error")
-            with self._lock:
-                self._count, self._bytes = self._count - 1, self._bytes - len(sighting.image)
 
     def _write(self, sighting: Sighting) -> None:
         with self._lock:

@@ -17,6 +17,7 @@ from shared.settings import Settings
 from shared.trials import TrialStore
 from shared.worklist import Worklist
 from worker.alerts import open_alerts
+from worker.archive import open_archive
 from worker.batcher import Batcher
 from worker.deployer import Deployer
 from worker.drain import DrainRate
@@ -54,15 +55,22 @@ class Station:
         self._deployer = Deployer(Opener(settings), RolloutStore(redis), changed=self._show_models)
         self._deployer.open_first()
         self._worklist = Worklist(redis, record_ttl_s=settings.record_ttl_s)
-        self._batcher = Batcher(max_batch=settings.max_batch, observe=self.metrics.batched)
+        runtime = self._deployer.lineup.champion.runtime
+        self._batcher = Batcher(
+            max_batch=settings.max_batch or runtime.batch,
+            streams=runtime.streams,
+            observe=self.metrics.batched,
+        )
         self._batch_timeout_s = settings.batch_timeout_s
         self._referee = Referee(self._batcher, TrialStore(redis))
+        self._archive = open_archive(settings, redis, self.metrics.archived)
         self.predictor = Predictor(
             lambda: self._deployer.lineup,
             self._batcher,
             self._worklist,
             max_deliveries=settings.max_deliveries,
             note=self._referee.note,
+            see=self._archive.see if self._archive else None,
         )
         self._logbook = Logbook(
             settings.inference_log,
@@ -81,6 +89,8 @@ class Station:
         self._deployer.start()
         self._sweeper.start()
         self._referee.start()
+        if self._archive:
+            self._archive.start()
         if self._alerts:
             self._alerts.start()
             self.metrics.alerts_waiting(self._alerts.waiting)
@@ -93,7 +103,10 @@ class Station:
 
     def record(self, result: object) -> None:
         """Logs and alerts, when the first answer of a task is stored; `result` is that answer."""
-        self._tell(Outcome.decode(result))
+        outcome = Outcome.decode(result)
+        self._tell(outcome)
+        if self._archive:
+            self._archive.answered(outcome)
 
     def _tell(self, outcome: Outcome) -> None:
         self._logbook.write(outcome)
@@ -119,6 +132,8 @@ class Station:
         self._referee.close()
         self._batcher.close()
         self._logbook.close()
+        if self._archive:
+            self._archive.close()
         if self._alerts:
             self._alerts.close()
         if self._webhooks:

@@ -14,7 +14,6 @@ from __future__ import annotations
 import logging
 import threading
 import time
-import uuid
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -27,6 +26,7 @@ from shared.contract import InspectJob, Outcome
 from shared.errors import BadMessage, ServiceError, TaskTimedOut
 from shared.records import CLAIMED_KEY, OPEN_KEY, SENT_KEY, SWEEPER_KEY, final_meta, task_key
 from shared.worklist import store_answer
+from worker.lease import Lease
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ class Sweeper:
         self._resend_after_s = resend_after_s
         self._result_ttl_s = result_ttl_s
         self._every_s = min(_EVERY_S, resend_after_s / 3)
-        self._name = uuid.uuid4().hex.encode()
+        self._lease = Lease(redis, SWEEPER_KEY, every_s=self._every_s)
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sweeper", daemon=True)
 
@@ -66,22 +66,12 @@ class Sweeper:
     def _run(self) -> None:
         while not self._closing.wait(self._every_s):
             try:
-                if self._is_ours():
+                if self._lease.is_ours():
                     self.sweep(now=time.time())
             except (RedisError, OperationalError, OSError) as error:
                 logger.warning("not swept: %s", type(error).__name__)
             except Exception:  # the next sweep may fare better; none would be worse
                 logger.exception("not swept")
-
-    def _is_ours(self) -> bool:
-        """Whether this worker sweeps: it says so again each time, and another may after three."""
-        lease_ms = int(self._every_s * 3e3)
-        if self._redis.set(SWEEPER_KEY, self._name, nx=True, px=lease_ms):
-            return True
-        if self._redis.get(SWEEPER_KEY) != self._name:
-            return False
-        self._redis.pexpire(SWEEPER_KEY, lease_ms)
-        return True
 
     def sweep(self, *, now: float) -> None:
         for task_id in self._ids(OPEN_KEY, before=now - _SLACK_S):

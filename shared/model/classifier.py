@@ -14,7 +14,6 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from shared.errors import CheckpointError
-from shared.model.backbone import load_backbone
 from shared.model.manifest import Features, Manifest, Preprocess
 
 
@@ -124,6 +123,8 @@ class Classifier(nn.Module):
 
 def load_classifier(folder: Path, manifest: Manifest) -> Classifier:
     """The reference model of a checkpoint, in eval mode. Raises CheckpointError."""
+    from shared.model.backbone import load_backbone  # open_clip takes seconds; a head needs none
+
     tower = load_backbone(folder, manifest.backbone)
     extractor = FeatureExtractor(tower, manifest.preprocess, manifest.features)
     return Classifier(extractor, Head.from_file(folder / manifest.head)).eval()

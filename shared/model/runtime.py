@@ -35,29 +35,36 @@ class Embedded:
 
 
 class Runtime(Protocol):
-    """Runs the graph: views in, logits out."""
+    """Runs the graph: views in, logits out. Every method may be called from any thread."""
 
     #: as loaded, `auto` resolved
     precision: Precision
+    #: passes that run beside one another; more callers wait
+    streams: int
+    #: images beyond which a pass gains nothing
+    batch: int
 
     @property
     def variant(self) -> str:
         """Runtime, precision and device, such as `openvino/f32/cpu`."""
 
     def forward(self, views: Pixels) -> Logits:
-        """uint8 [images, views, size, size, 3] to logits [images, 2]. One thread at a time."""
+        """uint8 [images, views, size, size, 3] to logits [images, 2]."""
 
     def embed(self, views: Pixels) -> list[Embedded]:
         """The same pass as `forward`, at the same cost, one Embedded an image."""
 
     def with_features(self) -> FeatureForward:
-        """Another way through the graph, of its own: it may run beside `forward`.
+        """`embed`, in arrays for the whole batch.
 
         Raises CheckpointError when the graph does not show where its head begins.
         """
 
     def trace(self, views: Pixels) -> list[Trace]:
-        """The same pass, one Trace an image: what `evidence.py` needs. One thread at a time."""
+        """The same pass, one Trace an image: what `evidence.py` needs."""
+
+    def warm_up(self, views: Pixels) -> None:
+        """One pass over such views on every stream, while nothing else runs."""
 
 
 def open_runtime(
@@ -65,11 +72,14 @@ def open_runtime(
     manifest: Manifest,
     *,
     name: RuntimeName = "auto",
-    precision: Precision | Literal["auto"] = "auto",
+    precision: Precision | Literal["auto"] = "f32",
     threads: int = 0,
+    streams: int = 1,
 ) -> Runtime:
     """CUDA through torch where there is one, else OpenVINO where the checkpoint has a graph.
 
+    With `precision` auto, the fastest that the processor and the checkpoint have. `threads` are of
+    all `streams` together; 0 of them: one for each core, up to a bound.
     Raises CheckpointError when the checkpoint or this machine lacks what is asked for.
     """
     if name == "auto":
@@ -78,7 +88,9 @@ def open_runtime(
         if name == "openvino":
             from shared.model.runtime_openvino import OpenVinoRuntime
 
-            return OpenVinoRuntime(folder, manifest, precision=precision, threads=threads)
+            return OpenVinoRuntime(
+                folder, manifest, precision=precision, threads=threads, streams=streams
+            )
         from shared.model.runtime_torch import TorchRuntime
 
         return TorchRuntime(folder, manifest, precision=precision, threads=threads)

@@ -25,12 +25,15 @@ _DTYPE = {"f32": torch.float32, "bf16": torch.bfloat16, "f16": torch.float16}
 class TorchRuntime:
     """See `shared.model.runtime.Runtime`."""
 
+    streams = 1
+    batch = 32
+
     def __init__(
         self,
         folder: Path,
         manifest: Manifest,
         *,
-        precision: Precision | Literal["auto"] = "auto",
+        precision: Precision | Literal["auto"] = "f32",
         threads: int = 0,
     ) -> None:
         if threads:
@@ -73,6 +76,9 @@ class TorchRuntime:
             logits, pooled, maps = self._model.trace(self._batch(views))
             arrays = [t.float().cpu().numpy() for t in (logits, pooled, *maps)]
         return split_traces(arrays[0], arrays[1], arrays[2:])
+
+    def warm_up(self, views: Pixels) -> None:
+        self.forward(views)
 
     def _batch(self, views: Pixels) -> torch.Tensor:
         batch = torch.from_numpy(views)

@@ -68,7 +68,7 @@ class SharedTower:
         """uint8 [images, views, size, size, 3] to logits [images, 2 models, 2].
 
         Whatever befalls the second head: the first model's logits come, beside numbers that are
-        not finite. One thread at a time.
+        not finite.
         """
         return self._judge(*self._forward(views))
 
@@ -92,8 +92,10 @@ class _Side:
 
     def __init__(self, shared: SharedTower, which: int, champion: Inspector) -> None:
         self._shared, self._which = shared, which
-        self.precision: Precision = champion.runtime.precision
-        self.variant = champion.runtime.variant
+        own = champion.runtime
+        self.precision: Precision = own.precision
+        self.variant, self.streams, self.batch = own.variant, own.streams, own.batch
+        self.warm_up = own.warm_up
 
     def forward(self, views: Pixels) -> Logits:
         logits: Logits = self._shared.forward(views)[:, self._which]

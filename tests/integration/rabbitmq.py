@@ -16,7 +16,7 @@ from tests.integration.service import PATIENCE_S, wait_until
 
 #: the wrapper in PATH would change to a user of its own
 _SERVER = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
-#: seconds to start on a busy machine; four on an idle one
+#: seconds to start on a busy machine
 _START_S = 180
 #: Below the ports that Linux gives to connections: in the seconds until RabbitMQ listens, none of
 #: those can take its port, nor, asking for it from that very port, connect to itself.

@@ -42,7 +42,11 @@ def ckpts(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def service(ckpts: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    settings = {"SCRATCH_CKPTS": str(ckpts), "SCRATCH_CKPT": str(ckpts / "old")}
+    settings = {
+        "SCRATCH_CKPTS": str(ckpts),
+        "SCRATCH_CKPT": str(ckpts / "old"),
+        "SCRATCH_PRECISION": "f32",  # whose answers are equal whatever else is in the batch
+    }
     with running(tmp_path_factory.mktemp("stack"), settings) as service:
         yield service
 
@@ -52,7 +56,7 @@ def scratch(service: Service, ckpts: Path, *words: str) -> Result:
     get_settings.cache_clear()
     settings = {
         "SCRATCH_DATA_DIR": str(service.folder / ".data"), "SCRATCH_CKPTS": str(ckpts),
-        "SCRATCH_RUNTIME": "openvino", "REDIS_URL": None,
+        "SCRATCH_RUNTIME": "openvino", "SCRATCH_PRECISION": "f32", "REDIS_URL": None,
     }  # fmt: skip
     try:
         return CliRunner().invoke(app, words, env=settings)

@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[2]
 EXTRAS = {
     "serve": ["serve"],
     "dev": ["dev"],
+    "data": ["gdrive"],
     "image-api": ["api", "flower", "otel"],
     "image-worker": ["worker", "otel"],
     "image-worker-gpu": ["worker", "otel", "torch"],

@@ -7,7 +7,7 @@ import tracemalloc
 import pytest
 
 from shared.errors import CorruptImage, ImageError, ImageTooLarge, UnsupportedImage
-from shared.images import FORMATS, check_header, check_size
+from shared.images import FORMATS, check_header, check_size, kind_of
 from tests.unit.shared import image_files as files
 
 LIMITS = {"max_pixels": 50_000_000, "max_side": 20_000}
@@ -19,13 +19,16 @@ def test_the_formats_under_test_are_all_formats() -> None:
 
 @pytest.mark.parametrize("form", FORMATS)
 def test_an_image_of_each_format_passes(form: str) -> None:
-    check_header(files.encode(files.scene(), form), **LIMITS)
+    data = files.encode(files.scene(), form)
+    check_header(data, **LIMITS)
+    assert kind_of(data) == form.lower()
 
 
 @pytest.mark.parametrize("name", files.NOT_IMAGES)
 def test_what_is_no_image_of_ours_is_unsupported(name: str) -> None:
     with pytest.raises(UnsupportedImage):
         check_header(files.NOT_IMAGES[name], **LIMITS)
+    assert kind_of(files.NOT_IMAGES[name]) is None
 
 
 @pytest.mark.parametrize(

@@ -147,3 +147,24 @@ def test_keys_lie_with_the_data_unless_said_otherwise(monkeypatch: pytest.Monkey
     assert Settings().keys_file == Path("there/api-keys")
     monkeypatch.setenv("SCRATCH_API_KEYS_FILE", "keys")
     assert Settings().keys_file == Path("keys")
+
+
+def test_secrets_may_be_files_and_the_environment_wins(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "redis_url").write_text("redis://file:6379/0\n")
+    (tmp_path / "scratch_flower_auth").write_text(f"ana:{SECRET}\n")
+    monkeypatch.setenv("SCRATCH_SECRETS_DIR", str(tmp_path))
+    get_settings.cache_clear()
+    try:
+        assert get_settings().redis_url == "redis://file:6379/0"
+        assert get_settings().flower_auth.get_secret_value() == f"ana:{SECRET}"
+        get_settings.cache_clear()
+        monkeypatch.setenv("REDIS_URL", "redis://environment:6379/0")
+        assert get_settings().redis_url == "redis://environment:6379/0"
+        get_settings.cache_clear()
+        monkeypatch.setenv("SCRATCH_SECRETS_DIR", str(tmp_path / "none"))
+        monkeypatch.delenv("REDIS_URL")
+        assert get_settings().redis_url == Settings().redis_url
+    finally:
+        get_settings.cache_clear()

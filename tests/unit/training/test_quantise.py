@@ -34,7 +34,7 @@ def test_within_the_gate_it_is_shipped_and_answers_nearly_the_same(
     assert load_manifest(folder).openvino == {"f32": "model-f32.xml", "int8": "model-int8.xml"}
     report = json.loads(built[1].exported.read_text())
     assert report["int8"]["shipped"]
-    assert report["golden_difference"].keys() == {"torch_f32", "openvino_f32", "openvino_int8"}
+    assert report["golden_difference"].keys() == {"openvino_f32", "openvino_int8"}
     exact, coarse = (
         open_inspector(folder, runtime="openvino", precision=precision)
         for precision in ("f32", "int8")

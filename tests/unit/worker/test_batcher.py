@@ -246,3 +246,54 @@ def test_many_threads_get_their_own_answers(batcher: Batcher, model: Model) -> N
         thread.join(20)
 
     assert answers == {value: value for value in range(200)}
+
+
+def test_streams_run_beside_one_another_and_share_what_waits(model: Model) -> None:
+    # Given two streams, each held in a pass
+    batcher = Batcher(max_batch=4, streams=2)
+    batcher.start()
+    model.hold()
+    held = [batcher.submit(views(value), model.forward, deadline_at=FAR) for value in (1, 2)]
+    while len(model.batches) < 2:
+        time.sleep(0.001)
+    # When six more have come by the time they go on
+    rest = [batcher.submit(views(v), model.forward, deadline_at=FAR) for v in range(3, 9)]
+    model.gate.set()
+    wait([*held, *rest], 10)
+    batcher.close()
+    # Then the first did not take more than its half
+    assert sorted(map(len, model.batches[:2])) == [1, 1]
+    assert max(map(len, model.batches)) == 3
+    assert [future.result().logits[1] for future in [*held, *rest]] == list(range(1, 9))
+
+
+def test_closing_answers_what_was_submitted_on_every_stream(model: Model) -> None:
+    batcher = Batcher(max_batch=1, streams=3)
+    batcher.start()
+    futures = [batcher.submit(views(v), model.forward, deadline_at=FAR) for v in range(20)]
+    batcher.close()
+    assert all(future.done() for future in futures)
+    assert not batcher.alive
+
+
+def test_a_pass_that_is_stuck_on_one_stream_is_seen_while_others_work(model: Model) -> None:
+    batcher = Batcher(max_batch=1, streams=2)
+    batcher.start()
+    stuck = Model()
+    stuck.hold()
+    held = batcher.submit(views(1), stuck.forward, deadline_at=FAR)
+    assert stuck.entered.wait(10)
+    time.sleep(0.02)
+    batcher.submit(views(2), model.forward, deadline_at=FAR).result(10)
+    assert batcher.busy_s() >= 0.02
+    stuck.gate.set()
+    held.result(10)
+    batcher.close()
+
+
+def test_a_blamed_image_leaves_its_stream_free(batcher: Batcher, model: Model) -> None:
+    model.refused = {1}
+    assert batcher.submit(views(1), model.forward, deadline_at=FAR).exception(10)
+    batcher.submit(views(2), model.forward, deadline_at=FAR).result(10)
+    batcher.close()
+    assert batcher.busy_s() == 0

@@ -11,13 +11,14 @@ from shared.settings import Settings
 from worker.opener import Opener
 
 
-def test_every_size_of_batch_is_warmed_up_the_largest_first(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("asked", "largest"), [(3, 3), (0, 4)])
+def test_it_is_warmed_up_for_the_largest_batch_that_is_asked_for_or_suits_the_runtime(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: int, largest: int
 ) -> None:
-    sizes: list[int] = []
-    inspector = SimpleNamespace(warm_up=sizes.append)
+    warmed: list[int] = []
+    inspector = SimpleNamespace(warm_up=warmed.append, runtime=SimpleNamespace(batch=4))
     monkeypatch.setattr("worker.opener.open_inspector", lambda folder, **_: inspector)
 
-    Opener(Settings(ckpt=tmp_path, max_batch=4)).open(None)
+    Opener(Settings(ckpt=tmp_path, max_batch=asked)).open(None)
 
-    assert sizes == [4, 3, 2, 1]
+    assert warmed == [largest]

@@ -17,7 +17,6 @@ from shared.contract import InspectJob
 from shared.model.inspector import Verdict
 from shared.rollout import Trial
 from shared.trials import Ballot, Finding, TrialStore
-from worker import referee as module
 from worker.batcher import Batcher
 from worker.lineup import Lineup
 from worker.referee import Referee, Sighting
@@ -169,11 +168,11 @@ def test_a_challenger_that_fails_is_counted_and_the_next_one_judged(
     assert [bool(ballot.challenger) for ballot in record.ballots.values()] == [False, True]
 
 
-@pytest.mark.parametrize(("limit", "value"), [("_WAITING", 2), ("_WAITING_BYTES", 25)])
+@pytest.mark.parametrize(("limit", "value"), [("_most", 2), ("_most_bytes", 25)])
 def test_what_there_is_no_time_for_is_counted_and_never_waited_for(
     referee: Referee, store: TrialStore, monkeypatch: pytest.MonkeyPatch, limit: str, value: int
 ) -> None:
-    monkeypatch.setattr(module, limit, value)
+    monkeypatch.setattr(referee._lane, limit, value)
     slow = Model()
     slow.gate.clear()
     for number in range(5):
@@ -181,7 +180,7 @@ def test_what_there_is_no_time_for_is_counted_and_never_waited_for(
     slow.gate.set()
     wait_for(store, 2)
     give_up_at = time.monotonic() + 20
-    while referee._count:
+    while referee._lane.waiting:
         assert time.monotonic() < give_up_at
         time.sleep(0.005)
     referee.note(sighting(number=9))
@@ -200,7 +199,7 @@ def test_a_redis_that_is_away_costs_ballots_and_nothing_else(
         patch.setattr(store, "add", away)
         referee.note(sighting())
         give_up_at = time.monotonic() + 20
-        while referee._count:
+        while referee._lane.waiting:
             assert time.monotonic() < give_up_at
             time.sleep(0.005)
     referee.note(sighting(number=1))

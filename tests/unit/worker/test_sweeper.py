@@ -151,10 +151,10 @@ def test_what_could_not_be_sent_is_tried_at_the_next_sweep(at: Surroundings) -> 
 
 def test_one_sweeps_at_a_time_and_another_takes_over(at: Surroundings) -> None:
     first, second = at.sweeper(), at.sweeper()
-    assert first._is_ours() and not second._is_ours() and first._is_ours()
+    assert first._lease.is_ours() and not second._lease.is_ours() and first._lease.is_ours()
     assert 0 < at.redis.pttl(SWEEPER_KEY) <= 15_000
     at.redis.delete(SWEEPER_KEY)  # as when its holder has been silent for so long
-    assert second._is_ours() and not first._is_ours()
+    assert second._lease.is_ours() and not first._lease.is_ours()
 
 
 def test_the_thread_sweeps_and_survives_a_redis_that_is_away(at: Surroundings) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -150,6 +151,71 @@ def test_bf16_is_used_when_asked_for(name: RuntimeName, checkpoint: Path) -> Non
     assert runtime.variant == f"{name}/bf16/cpu"
     exact = open_runtime(checkpoint, manifest, name=name, precision="f32")
     assert np.abs(runtime.forward(_views(2)) - exact.forward(_views(2))).max() < 0.2
+
+
+@pytest.mark.parametrize(
+    ("processor", "graphs", "tolerances", "chosen"),
+    [
+        (["FP32", "INT8", "BF16"], ["f32", "int8"], ["f32", "bf16", "int8"], "int8"),
+        (["FP32", "INT8", "BF16"], ["f32"], ["f32", "bf16"], "bf16"),
+        (["FP32", "BF16"], ["f32", "int8"], ["f32", "bf16", "int8"], "bf16"),
+        (["FP32", "INT8", "BF16"], ["f32"], ["f32"], "f32"),
+        (["FP32"], ["f32"], ["f32", "bf16"], "f32"),
+    ],
+)
+def test_auto_is_the_fastest_that_processor_and_checkpoint_have(
+    processor: list[str],
+    graphs: list[str],
+    tolerances: list[str],
+    chosen: str,
+    checkpoint: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Given a checkpoint with these graphs on a processor of these capabilities
+    manifest = load_manifest(checkpoint).model_copy(
+        update={
+            "openvino": dict.fromkeys(graphs, "f32.xml"),
+            "tolerance": dict.fromkeys(tolerances, 1.0),
+        }
+    )
+    real = ov.Core()
+    core = SimpleNamespace(
+        get_property=lambda *_: processor,
+        read_model=real.read_model,
+        # what it would compile is another matter
+        compile_model=lambda model, *_: real.compile_model(model, "CPU"),
+    )
+    monkeypatch.setattr("shared.model.runtime_openvino.ov.Core", lambda: core)
+    runtime = open_runtime(checkpoint, manifest, name="openvino", precision="auto")
+    assert runtime.variant == f"openvino/{chosen}/cpu"
+
+
+@pytest.mark.parametrize("name", ["torch", "openvino"])
+def test_it_may_be_called_from_many_threads(name: RuntimeName, checkpoint: Path) -> None:
+    runtime = open_runtime(checkpoint, load_manifest(checkpoint), name=name, streams=2)
+    batches = [_views(1 + number % 3) for number in range(24)]
+    expected = [runtime.forward(batch) for batch in batches]
+    with ThreadPoolExecutor(6) as pool:
+        for found, alone in zip(pool.map(runtime.forward, batches), expected, strict=True):
+            np.testing.assert_allclose(found, alone, atol=1e-4)
+        traces = list(pool.map(runtime.trace, batches))
+    for traced, alone in zip(traces, expected, strict=True):
+        np.testing.assert_allclose([trace.logits for trace in traced], alone, atol=1e-4)
+
+
+def test_streams_are_one_for_each_core_up_to_a_bound(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = load_manifest(checkpoint)
+
+    def streams(cores: int, **options: int) -> int:
+        monkeypatch.setattr("os.sched_getaffinity", lambda _pid: set(range(cores)))
+        return open_runtime(checkpoint, manifest, name="openvino", **options).streams
+
+    assert [streams(cores, streams=0) for cores in (1, 2, 16)] == [1, 2, 4]
+    assert streams(16, streams=0, threads=2) == 2
+    assert streams(2, streams=3) == 3
+    assert streams(8) == 1
 
 
 @pytest.mark.parametrize("precision", ["int8", "f16"])
