@@ -77,7 +77,7 @@ class Station:
             max_bytes=settings.inference_log_max_bytes,
             backups=settings.inference_log_backups,
         )
-        self._alerts = open_alerts(settings, self.metrics.mailed)
+        self._alerts = open_alerts(settings, redis, self.metrics.mailed)
         self._sweeper = Sweeper(
             redis,
             partial(send, celery_app(settings, results=False)),

@@ -13,6 +13,7 @@ import pytest
 import trustme
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult, LoginPassword
+from fakeredis import FakeRedis
 
 from cli.stack import free_port
 from shared.contract import Failure
@@ -122,7 +123,7 @@ def test_text_from_outside_cannot_forge_headers_or_lines() -> None:
 
 def test_without_the_three_variables_alerts_are_off(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level("INFO"):
-        assert open_alerts(Settings(alert_email="a@x.test", _env_file=None)) is None
+        assert open_alerts(Settings(alert_email="a@x.test", _env_file=None), FakeRedis()) is None
 
     assert "alerts are off" in caplog.text
 
@@ -188,7 +189,7 @@ def mail_settings(security: str, server: Smtp, password: str) -> Settings:
 @pytest.mark.filterwarnings(IMPLICIT_TLS)
 def test_a_mail_goes_out_encrypted_and_logged_in(smtp: tuple[str, Smtp]) -> None:
     security, server = smtp
-    made = open_alerts(mail_settings(security, server, "app password"))
+    made = open_alerts(mail_settings(security, server, "app password"), FakeRedis())
     assert made
     made.start()
     made.report("1", CORRUPT)
@@ -203,7 +204,7 @@ def test_a_wrong_password_is_logged_without_the_password(
     smtp: tuple[str, Smtp], caplog: pytest.LogCaptureFixture
 ) -> None:
     security, server = smtp
-    made = open_alerts(mail_settings(security, server, "wrong secret"))
+    made = open_alerts(mail_settings(security, server, "wrong secret"), FakeRedis())
     assert made
     made.start()
     made.report("1", CORRUPT)

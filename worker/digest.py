@@ -1,0 +1,88 @@
+"""What an alert mail says."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from email.message import EmailMessage
+
+#: how many task ids a mail names for each error, and how many photos to look at
+_EXAMPLES, _PHOTOS = 5, 10
+#: characters of an error's text that a mail repeats
+_TEXT_LIMIT = 300
+
+#: of a task and its probability of scratches: what one may say, and the link that says so
+LinksOf = Callable[[str, float], list[tuple[str, str]]]
+
+
+@dataclass
+class Group:
+    """Equal errors since the last mail."""
+
+    message: str
+    first_at: float
+    count: int = 0
+    task_ids: list[str] = field(default_factory=list)
+
+    def add(self, task_id: str) -> None:
+        self.count += 1
+        if len(self.task_ids) < _EXAMPLES:
+            self.task_ids.append(task_id)
+
+
+@dataclass
+class Doubts:
+    """Answers that a person should look at, since the last mail."""
+
+    count: int = 0
+    #: task ids with their probabilities of scratches
+    photos: list[tuple[str, float]] = field(default_factory=list)
+
+    def add(self, task_id: str, prob_scratches: float) -> None:
+        self.count += 1
+        if len(self.photos) < _PHOTOS:
+            self.photos.append((task_id, prob_scratches))
+
+    def put_back(self, earlier: Doubts) -> None:
+        self.count += earlier.count
+        self.photos = (earlier.photos + self.photos)[:_PHOTOS]
+
+
+def digest(
+    groups: Mapping[str, Group], doubts: Doubts, links_of: LinksOf, *, sender: str, to: str
+) -> EmailMessage:
+    """Raises RedisError where links have to be signed and the secret cannot be fetched."""
+    parts = [_failures(code, group) for code, group in groups.items()]
+    if doubts.count:
+        parts.append(_photos(doubts, links_of))
+    mail = EmailMessage()
+    mail["From"], mail["To"] = sender, to
+    mail["Subject"] = f"Scratch detector: {_subject(groups, doubts)}"
+    mail.set_content("\n\n".join(parts))
+    return mail
+
+
+def _subject(groups: Mapping[str, Group], doubts: Doubts) -> str:
+    failed = sum(group.count for group in groups.values())
+    found = [
+        f"{failed} failed inspection{'s' if failed > 1 else ''}" if failed else "",
+        f"{doubts.count} photo{'s' if doubts.count > 1 else ''} to look at" if doubts.count else "",
+    ]
+    return ", ".join(part for part in found if part)
+
+
+def _failures(code: str, group: Group) -> str:
+    since = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(group.first_at))
+    text = "".join(c if c.isprintable() else "?" for c in group.message[:_TEXT_LIMIT])
+    ids = "\n".join(f"  task {task_id}" for task_id in group.task_ids)
+    return f"{code}: {group.count} since {since}\n  {text}\n{ids}"
+
+
+def _photos(doubts: Doubts, links_of: LinksOf) -> str:
+    lines = ["To look at: the service is not sure of these."]
+    for task_id, prob_scratches in doubts.photos:
+        lines.append(f"\n  task {task_id}, scratches {prob_scratches:.0%}")
+        lines += [f"    {word}: {url}" for word, url in links_of(task_id, prob_scratches)]
+    more = doubts.count - len(doubts.photos)
+    return "\n".join(lines + ([f"\n  and {more} more"] if more else []))
