@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 import threading
 from collections.abc import Iterator
@@ -13,12 +14,14 @@ import pytest
 import trustme
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult, LoginPassword
-from fakeredis import FakeRedis
+from fakeredis import FakeRedis, FakeServer
 
 from cli.stack import free_port
 from shared.contract import Failure
+from shared.links import LINKS_KEY, Signer
 from shared.settings import Settings
 from worker.alerts import Alerts, open_alerts
+from worker.mail_links import MailLinks
 
 CORRUPT = Failure(code="corrupt_image", message="The image is truncated or damaged.")
 
@@ -119,6 +122,76 @@ def test_text_from_outside_cannot_forge_headers_or_lines() -> None:
     (mail,) = outbox.mails
     assert mail["Bcc"] is None
     assert "x??Bcc" in mail.get_content()
+
+
+def test_doubts_and_failures_are_one_mail() -> None:
+    outbox = Outbox()
+    made = alerts(outbox, window_s=60)
+    made.report("1", CORRUPT)
+    for number in range(12):
+        made.doubt(f"id{number}", 0.54)
+    made.close()
+
+    (mail,) = outbox.mails
+    assert mail["Subject"] == "Scratch detector: 1 failed inspection, 12 photos to look at"
+    assert mail.get_content().count("scratches 54%") == 10
+    assert "and 2 more" in mail.get_content()
+    assert "http" not in mail.get_content()
+
+
+def test_doubts_leave_half_of_the_mails_to_failures() -> None:
+    outbox = Outbox()
+    made = alerts(outbox, max_per_hour=4)
+    for number in range(2):
+        made.doubt(str(number), 0.5)
+        assert outbox.arrived.acquire(timeout=5)
+    made.doubt("held back", 0.5)
+    assert not outbox.arrived.acquire(timeout=0.3)
+    made.report("1", CORRUPT)  # takes it along
+    assert outbox.arrived.acquire(timeout=5)
+    made.close()
+
+    assert [mail["Subject"] for mail in outbox.mails] == [
+        "Scratch detector: 1 photo to look at",
+        "Scratch detector: 1 photo to look at",
+        "Scratch detector: 1 failed inspection, 1 photo to look at",
+    ]
+
+
+def test_doubts_of_a_mail_that_could_not_be_sent_are_not_forgotten() -> None:
+    outbox = Outbox(refuse=1)
+    made = alerts(outbox)
+    made.doubt("1", 0.5)
+    assert outbox.arrived.acquire(timeout=5)
+    assert outbox.arrived.acquire(timeout=5)
+    made.close()
+
+    assert "task 1, scratches 50%" in outbox.mails[0].get_content()
+
+
+def test_each_photo_has_its_links_while_redis_has_the_secret() -> None:
+    server = FakeServer()
+    links_of = MailLinks(FakeRedis(server=server), "https://x.test/scratch/")
+    outbox = Outbox()
+    server.connected = False
+    made = Alerts(
+        outbox, sender="a@x", to="b@x", window_s=0.01, max_per_hour=9, links_of=links_of,
+        mailed=lambda outcome: setattr(server, "connected", True),
+    )  # fmt: skip
+    made.start()
+    made.doubt("4fd1", 0.54)  # without Redis there is no mail, and then there is
+    assert outbox.arrived.acquire(timeout=5)
+    made.close()
+
+    found = re.findall(
+        r"^    (.+): https://x\.test/scratch/say/(\S+)$", outbox.mails[0].get_content(), re.M
+    )
+    signer = Signer(FakeRedis(server=server).get(LINKS_KEY))
+    said = [(word, signer.read(token)) for word, token in found]
+    assert [(word, link.action) for word, link in said] == [
+        ("scratched", "scratches"), ("clean", "no_scratches"), ("take it again", "retake"),
+    ]  # fmt: skip
+    assert {(link.task_id, link.prob_scratches) for _, link in said} == {("4fd1", 0.54)}
 
 
 def test_without_the_three_variables_alerts_are_off(caplog: pytest.LogCaptureFixture) -> None:
