@@ -1,7 +1,7 @@
 """Mails about failed inspections, and about answers that a person should look at: equal errors
 grouped, never more than the hourly limit.
 
-`report` and `doubt` only count and return at once; a thread of its own talks to the mail server, so
+`tell` only counts and returns at once; a thread of its own talks to the mail server, so
 that alerts never slow an inspection.
 """
 
@@ -19,16 +19,18 @@ from email.message import EmailMessage
 from redis import Redis
 from redis.exceptions import RedisError
 
-from shared.contract import Failure
+from shared.contract import Failure, Outcome
 from shared.errors import TaskCancelled
 from shared.settings import Settings
-from worker.digest import Doubts, Group, LinksOf, digest
+from worker.digest import Doubt, Doubts, Group, LinksOf, digest
 from worker.mail_links import MailLinks
 
 logger = logging.getLogger(__name__)
 
 #: seconds for each answer of the mail server
 _SMTP_TIMEOUT_S = 10
+
+_WHY = {"between": "too close to call", "unlike": "unlike the photos that the model knows"}
 
 Send = Callable[[EmailMessage], None]
 #: hears `sent` or `failed` for each mail
@@ -67,6 +69,15 @@ class Alerts:
     def start(self) -> None:
         self._thread.start()
 
+    def tell(self, outcome: Outcome) -> None:
+        """Where nothing is certified, every answer is for review: no mail would name them all."""
+        ruling = outcome.ruling
+        if outcome.failure:
+            self.report(outcome.id, outcome.failure)
+        elif ruling and ruling.verdict == "review" and ruling.reason in _WHY:
+            assert outcome.prediction  # noqa: S101
+            self.doubt(outcome.id, outcome.prediction.prob_scratches, _WHY[ruling.reason])
+
     def report(self, task_id: str, failure: Failure) -> None:
         """Counts a failure; the number of groups is bounded by the number of our error codes."""
         if failure.code == TaskCancelled.code:
@@ -76,10 +87,10 @@ class Alerts:
             group.add(task_id)
             self._changed.notify()
 
-    def doubt(self, task_id: str, prob_scratches: float) -> None:
+    def doubt(self, task_id: str, prob_scratches: float, why: str) -> None:
         """Counts an answer that a person should look at."""
         with self._changed:
-            self._doubts.add(task_id, prob_scratches)
+            self._doubts.add(Doubt(task_id, prob_scratches, why))
             self._changed.notify()
 
     def waiting(self) -> int:

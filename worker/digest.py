@@ -31,18 +31,24 @@ class Group:
             self.task_ids.append(task_id)
 
 
+@dataclass(frozen=True)
+class Doubt:
+    task_id: str
+    prob_scratches: float
+    why: str
+
+
 @dataclass
 class Doubts:
     """Answers that a person should look at, since the last mail."""
 
     count: int = 0
-    #: task ids with their probabilities of scratches
-    photos: list[tuple[str, float]] = field(default_factory=list)
+    photos: list[Doubt] = field(default_factory=list)
 
-    def add(self, task_id: str, prob_scratches: float) -> None:
+    def add(self, doubt: Doubt) -> None:
         self.count += 1
         if len(self.photos) < _PHOTOS:
-            self.photos.append((task_id, prob_scratches))
+            self.photos.append(doubt)
 
     def put_back(self, earlier: Doubts) -> None:
         self.count += earlier.count
@@ -80,9 +86,10 @@ def _failures(code: str, group: Group) -> str:
 
 
 def _photos(doubts: Doubts, links_of: LinksOf) -> str:
-    lines = ["To look at: the service is not sure of these."]
-    for task_id, prob_scratches in doubts.photos:
-        lines.append(f"\n  task {task_id}, scratches {prob_scratches:.0%}")
-        lines += [f"    {word}: {url}" for word, url in links_of(task_id, prob_scratches)]
+    lines = ["To look at: the service leaves these to a person."]
+    for photo in doubts.photos:
+        lines.append(f"\n  task {photo.task_id}, scratches {photo.prob_scratches:.0%}: {photo.why}")
+        links = links_of(photo.task_id, photo.prob_scratches)
+        lines += [f"    {word}: {url}" for word, url in links]
     more = doubts.count - len(doubts.photos)
     return "\n".join(lines + ([f"\n  and {more} more"] if more else []))

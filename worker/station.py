@@ -111,8 +111,8 @@ class Station:
     def _tell(self, outcome: Outcome) -> None:
         self._logbook.write(outcome)
         self.metrics.finished(outcome)
-        if outcome.failure and self._alerts:
-            self._alerts.report(outcome.id, outcome.failure)
+        if self._alerts:
+            self._alerts.tell(outcome)
 
     def beat(self, name: str) -> None:
         """Says that this worker is ready; ends the process when the model is stuck."""

@@ -17,7 +17,7 @@ from aiosmtpd.smtp import AuthResult, LoginPassword
 from fakeredis import FakeRedis, FakeServer
 
 from cli.stack import free_port
-from shared.contract import Failure
+from shared.contract import Failure, Outcome
 from shared.links import LINKS_KEY, Signer
 from shared.settings import Settings
 from worker.alerts import Alerts, open_alerts
@@ -129,7 +129,7 @@ def test_doubts_and_failures_are_one_mail() -> None:
     made = alerts(outbox, window_s=60)
     made.report("1", CORRUPT)
     for number in range(12):
-        made.doubt(f"id{number}", 0.54)
+        made.doubt(f"id{number}", 0.54, "why")
     made.close()
 
     (mail,) = outbox.mails
@@ -139,13 +139,38 @@ def test_doubts_and_failures_are_one_mail() -> None:
     assert "http" not in mail.get_content()
 
 
+@pytest.mark.parametrize(
+    ("verdict", "reason", "told"),
+    [
+        ("review", "between", "scratches 54%: too close to call"),
+        ("review", "unlike", "scratches 54%: unlike the photos that the model knows"),
+        ("review", "uncertified", None),
+        ("clean", None, None),
+        (None, None, None),
+    ],
+)
+def test_which_answers_a_mail_names(
+    verdict: str | None, reason: str | None, told: str | None
+) -> None:
+    outbox = Outbox()
+    made = alerts(outbox, window_s=60)
+    ruling = {"verdict": verdict, "bound": "b", "reason": reason} if verdict else None
+    prediction = {"pred": "scratches", "prob_no_scratches": 0.46, "prob_scratches": 0.54}
+    fields = {"id": "a", "sha256": "b", "model": "m@1", "variant": "v"}
+    made.tell(Outcome.model_validate({**fields, "prediction": prediction, "ruling": ruling}))
+    made.close()
+
+    assert [told in mail.get_content() for mail in outbox.mails if told] == [True] * bool(told)
+    assert len(outbox.mails) == bool(told)
+
+
 def test_doubts_leave_half_of_the_mails_to_failures() -> None:
     outbox = Outbox()
     made = alerts(outbox, max_per_hour=4)
     for number in range(2):
-        made.doubt(str(number), 0.5)
+        made.doubt(str(number), 0.5, "why")
         assert outbox.arrived.acquire(timeout=5)
-    made.doubt("held back", 0.5)
+    made.doubt("held back", 0.5, "why")
     assert not outbox.arrived.acquire(timeout=0.3)
     made.report("1", CORRUPT)  # takes it along
     assert outbox.arrived.acquire(timeout=5)
@@ -161,7 +186,7 @@ def test_doubts_leave_half_of_the_mails_to_failures() -> None:
 def test_doubts_of_a_mail_that_could_not_be_sent_are_not_forgotten() -> None:
     outbox = Outbox(refuse=1)
     made = alerts(outbox)
-    made.doubt("1", 0.5)
+    made.doubt("1", 0.5, "why")
     assert outbox.arrived.acquire(timeout=5)
     assert outbox.arrived.acquire(timeout=5)
     made.close()
@@ -179,7 +204,7 @@ def test_each_photo_has_its_links_while_redis_has_the_secret() -> None:
         mailed=lambda outcome: setattr(server, "connected", True),
     )  # fmt: skip
     made.start()
-    made.doubt("4fd1", 0.54)  # without Redis there is no mail, and then there is
+    made.doubt("4fd1", 0.54, "why")  # without Redis there is no mail, and then there is
     assert outbox.arrived.acquire(timeout=5)
     made.close()
 
