@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import re
-import ssl
 import threading
 from collections.abc import Iterator
 from email.message import EmailMessage
 from pathlib import Path
-from typing import Any
 
 import pytest
-import trustme
-from aiosmtpd.controller import Controller
-from aiosmtpd.smtp import AuthResult, LoginPassword
 from fakeredis import FakeRedis, FakeServer
 
-from cli.stack import free_port
 from shared.contract import Failure, Outcome
 from shared.links import LINKS_KEY, Signer
 from shared.settings import Settings
+from tests.smtp import IMPLICIT_TLS, Smtp
 from worker.alerts import Alerts, open_alerts
 from worker.mail_links import MailLinks
 
@@ -224,47 +219,6 @@ def test_without_the_three_variables_alerts_are_off(caplog: pytest.LogCaptureFix
         assert open_alerts(Settings(alert_email="a@x.test", _env_file=None), FakeRedis()) is None
 
     assert "alerts are off" in caplog.text
-
-
-class Mailbox:
-    """What a real SMTP server received."""
-
-    def __init__(self) -> None:
-        self.messages: list[bytes] = []
-        self.arrived = threading.Event()
-
-    async def handle_DATA(self, _server: Any, _session: Any, envelope: Any) -> str:
-        self.messages.append(envelope.content)
-        self.arrived.set()
-        return "250 OK"
-
-
-def login(_server: Any, _session: Any, _envelope: Any, mechanism: str, data: Any) -> AuthResult:
-    right = LoginPassword(b"a@x.test", b"app password")
-    accepted = mechanism in ("PLAIN", "LOGIN") and data == right
-    return AuthResult(success=accepted, handled=False)
-
-
-class Smtp:
-    def __init__(self, security: str, folder: Path) -> None:
-        authority = trustme.CA()
-        self.ca_file = folder / "ca.pem"
-        authority.cert_pem.write_to_path(str(self.ca_file))
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        authority.issue_cert("localhost").configure_cert(context)
-        tls = {"ssl_context": context} if security == "tls" else {"tls_context": context}
-        self.mailbox = Mailbox()
-        self.controller = Controller(
-            self.mailbox, hostname="localhost", port=free_port(), authenticator=login,
-            auth_required=True, auth_require_tls=security == "starttls",
-            require_starttls=security == "starttls", **tls,
-        )  # fmt: skip
-        self.controller.start()
-        self.port = self.controller.port
-
-
-# aiosmtpd does not count implicit TLS as TLS, and warns.
-IMPLICIT_TLS = "ignore:Requiring AUTH while not requiring TLS"
 
 
 @pytest.fixture(params=["tls", "starttls"])
