@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 Label = Literal["scratches", "no_scratches"]
+#: what a photo shows, or whether its answer was right
+Said = Literal["scratches", "no_scratches", "right", "wrong"]
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,19 @@ class Inspection:
     model: str
     #: where it was asked for with `explain=True`
     where: Where | None = None
+
+
+@dataclass(frozen=True)
+class Feedback:
+    """What now counts as the truth about a photo."""
+
+    task_id: str
+    #: None: nothing
+    label: Label | None
+    #: what had been answered
+    pred: Label
+    #: whether the service has the photo, so that a model can learn from it
+    image_kept: bool
 
 
 def inspection_of(view: dict[str, Any]) -> Inspection:
