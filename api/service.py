@@ -280,6 +280,7 @@ class InspectionService:
             accepted_at=now,
             deadline_at=now + min(options.deadline_s or math.inf, self._settings.task_deadline_s),
             explain=options.explain,
+            ruling=True,
             client=options.client,
             sent_at=now,
         )

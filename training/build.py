@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from training import crossval, data, embed, evaluate, export, prepare, train
+from training import certify, crossval, data, embed, evaluate, export, prepare, train
 from training.params import Params
 from training.verdict import Verdict
 from training.workspace import Workspace, stage_parser, start
@@ -37,6 +37,8 @@ def build(
         crossval.run(params.train, params.evaluate, work, index)
     else:
         train.run(params.train, work)
+    certify.run(params.certify, work, held_out=not few)
+    if not few:
         evaluate.run(params.evaluate, work)
     checkpoint = export.run(params.export, work, out)
     return Verdict.of(checkpoint, work, index, features, cross_validated=few)

@@ -82,6 +82,19 @@ class TrainParams(_Strict):
     threshold: ThresholdParams = ThresholdParams()
 
 
+class CertifyParams(_Strict):
+    """What the answers should keep, and how surely; see `training/certify.py`."""
+
+    #: of the scratched photos, called clean at most
+    missed: float = Field(0.01, gt=0, lt=1)
+    #: of the clean photos, called scratched at most
+    false_alarms: float = Field(0.05, gt=0, lt=1)
+    #: that both hold
+    confidence: float = Field(0.95, gt=0, lt=1)
+    #: of photos of the same kind, sent to review as unlike them at most
+    unlike: float = Field(0.01, gt=0, lt=1)
+
+
 class LimitsParams(_Strict):
     """What is drawn, and what counts as found."""
 
@@ -133,6 +146,7 @@ class Params(_Strict):
     prepare: PrepareParams
     embed: EmbedParams
     train: TrainParams
+    certify: CertifyParams = CertifyParams()
     evaluate: EvaluateParams
     export: ExportParams
 

@@ -38,6 +38,8 @@ class Calibration(BaseModel):
     #: `scratches` from this probability on; also chosen on the validation split
     threshold: float = 0.5
     weight_decay: float
+    #: among how many heads the validation split chose: promises pay for it (`certify`)
+    candidates: int = 1
     #: on the validation split, after calibration
     validation_loss: float
     #: of the training split, by epoch
@@ -77,6 +79,7 @@ def train(features: Features, params: TrainParams) -> tuple[Head, Calibration]:
         calibration = Calibration(
             temperature=temperature,
             weight_decay=decay,
+            candidates=len(params.weight_decays),
             validation_loss=loss,
             losses=tuple(losses),
         )

@@ -42,6 +42,8 @@ class _Group:
     first_at: float
     count: int = 0
     task_ids: list[str] = field(default_factory=list)
+    #: of no single inspection
+    warning: bool = False
 
 
 class Alerts:
@@ -78,6 +80,14 @@ class Alerts:
             group.count += 1
             if len(group.task_ids) < _EXAMPLES:
                 group.task_ids.append(task_id)
+            self._changed.notify()
+
+    def warn(self, code: str, message: str) -> None:
+        """What concerns no single inspection. Of equal codes, the latest message is mailed."""
+        with self._changed:
+            group = self._groups.setdefault(code, _Group(message, time.time(), warning=True))
+            group.message = message
+            group.count += 1
             self._changed.notify()
 
     def waiting(self) -> int:
@@ -130,10 +140,12 @@ class Alerts:
 
 
 def _digest(groups: dict[str, _Group], *, sender: str, to: str) -> EmailMessage:
-    total = sum(group.count for group in groups.values())
+    failed = sum(group.count for group in groups.values() if not group.warning)
+    warned = [code for code, group in groups.items() if group.warning]
+    said = [f"{failed} failed inspection{'s' if failed > 1 else ''}"] if failed else []
     mail = EmailMessage()
     mail["From"], mail["To"] = sender, to
-    mail["Subject"] = f"Scratch detector: {total} failed inspection{'s' if total > 1 else ''}"
+    mail["Subject"] = f"Scratch detector: {', '.join(said + warned)}"
     mail.set_content("\n\n".join(_paragraph(code, group) for code, group in groups.items()))
     return mail
 
