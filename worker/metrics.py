@@ -131,6 +131,8 @@ class WorkerMetrics:
             ["outcome"],
             registry=registry,
         )
+        for outcome in ("kept", "skipped", "failed"):
+            self._archived.labels(outcome)
         for outcome in ("sent", "failed"):
             self._mails.labels(outcome)
         for outcome in ("sent", "failed", "given_up"):
