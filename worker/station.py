@@ -124,9 +124,8 @@ class Station:
         if self._alerts and report.state != "steady" and report.windows == 1:
             self._alerts.warn(f"drift_{report.state}", str(report))
 
-    def record(self, result: object) -> None:
-        """Logs and alerts, when the first answer of a task is stored; `result` is that answer."""
-        outcome = Outcome.decode(result)
+    def record(self, outcome: Outcome) -> None:
+        """Logs and alerts, when the first answer of a task is stored."""
         self._tell(outcome)
         if self._archive:
             self._archive.answered(outcome)

@@ -78,7 +78,7 @@ def test_a_placeholder_is_no_password(placeholder: str, monkeypatch: pytest.Monk
     [
         ("PORT", "0"),
         ("PORT", "eighty"),
-        ("SCRATCH_MAX_BATCH", "0"),
+        ("SCRATCH_MAX_BATCH", "-1"),
         ("SCRATCH_RUNTIME", "onnx"),
         ("SCRATCH_PRECISION", "f8"),
         ("SCRATCH_SMTP_SECURITY", "plain"),
