@@ -136,6 +136,14 @@ class Outcome(_Message):
         """The failure of a task that no model has looked at."""
         return cls(id=task_id, sha256="", failure=Failure.of(error), model="", variant="")
 
+    def __repr__(self) -> str:
+        """What Flower shows of a task's result."""
+        if self.prediction:
+            found = f"{self.prediction.pred} {self.prediction.prob_scratches:.4f}"
+        else:
+            found = self.failure.code if self.failure else ""
+        return f"{found} by {self.model or 'nobody'} on {self.variant or 'nothing'}"
+
     @property
     def status(self) -> TaskStatus:
         return TaskStatus.DONE if self.prediction else TaskStatus.FAILED

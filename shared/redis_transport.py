@@ -7,7 +7,8 @@ one by one what a batch has finished at once. Neither changes what is in Redis.
 
 from __future__ import annotations
 
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from kombu.transport import TRANSPORT_ALIASES, redis
@@ -26,6 +27,15 @@ class QoS(redis.QoS):  # type: ignore[misc]  # kombu has no types
     def ack(self, delivery_tag: str) -> None:
         self._acknowledged.append(delivery_tag)
         super(redis.QoS, self).ack(delivery_tag)
+
+    @contextmanager
+    def pipe_or_acquire(self, pipe: Any = None, client: Any = None) -> Iterator[Any]:
+        """Without MULTI: half of a pair does no harm, and the sweeper knows what was accepted."""
+        if pipe is not None:
+            yield pipe
+            return
+        with self.channel.conn_or_acquire(client) as client:
+            yield client.pipeline(transaction=False)
 
     def flush_acks(self) -> None:
         """Raises RedisError, and then has forgotten nothing."""

@@ -138,6 +138,12 @@ class Settings(BaseSettings):
     #: `*`: every key. Without keys everybody may
     reviewers: str = ""
 
+    # --- drift
+    #: photos of a window that is held against what the checkpoint learned from; 0: no watch
+    drift_window: int = Field(256, ge=0)
+    #: seconds after which a window closes with fewer, if it has 60
+    drift_window_s: float = Field(3600, gt=0)
+
     # --- log and alerts
     #: one JSON line for each inspected image
     inference_log: Path = Path("inference_log.txt")

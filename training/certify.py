@@ -22,6 +22,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -31,12 +32,13 @@ from scipy.stats import beta
 from shared.model.classifier import Head
 from shared.model.labels import NO_SCRATCHES, SCRATCHES
 from shared.model.manifest import Bound, Certificate
+from shared.model.reference import Reference
 from training.dataset import Index, load_index
 from training.extractor import ExtractorSpec
 from training.features import Features
 from training.measures import Floats, Labels
 from training.params import CertifyParams
-from training.profile import profile
+from training.profile import inputs_of, principal, profile
 from training.quantise import rows_of
 from training.train import Calibration, probabilities_of
 from training.workspace import Workspace, stage_parser, start
@@ -83,6 +85,7 @@ def certificate(
         low = high = (low + high) / 2  # both promises hold anywhere between
     return Certificate(
         confidence=params.confidence,
+        unlike=params.unlike,
         missed=Bound(
             rate=params.missed, images=len(scratched), needed=images_needed(params.missed, risk)
         ),
@@ -108,50 +111,69 @@ def independent(features: Features, index: Index) -> NDArray[np.bool_]:
     return chosen
 
 
+@dataclass(frozen=True)
+class HeldOut:
+    """The validation photos that stand for themselves, and how the head judges them."""
+
+    index: Index
+    work: Workspace
+    features: Features
+    head: Head
+    calibration: Calibration
+
+    @property
+    def chosen(self) -> NDArray[np.bool_]:
+        return independent(self.features, self.index)
+
+    def certified(
+        self, values: NDArray[np.float32], params: CertifyParams
+    ) -> tuple[Certificate, Reference]:
+        """From the features of the chosen photos, as one runtime computes them."""
+        probabilities = probabilities_of(self.head, values, self.calibration.temperature)
+        labels = self.features.labels[self.chosen]
+        candidates = self.calibration.candidates
+        reference = profile(
+            principal(self.features.of("train")[0]),
+            values,
+            inputs_of(self.features.sha256[self.chosen].tolist(), self.index, self.work),
+            probabilities,
+            threshold=self.calibration.threshold,
+            unlike=params.unlike,
+        )
+        return certificate(probabilities, labels, params, candidates=candidates), reference
+
+
 def of_graph(
-    graph: Path,
-    promised: Certificate,
-    work: Workspace,
-    index: Index,
-    spec: ExtractorSpec,
-    features: Features,
-    head: Head,
-    calibration: Calibration,
-) -> Certificate:
-    """The same promises as `promised`, kept by the answers of another extractor's graph."""
-    chosen = independent(features, index) & (promised.missed.images > 0)
-    contents = features.sha256[chosen].tolist()
-    rows = rows_of(graph, contents, work, index, spec)
-    values = np.array([rows[content] for content in contents], np.float32)
-    p = probabilities_of(head, values.reshape(len(contents), -1), calibration.temperature)
+    graph: Path, promised: Certificate, held_out: HeldOut, spec: ExtractorSpec
+) -> tuple[Certificate, Reference | None]:
+    """The promises of `promised`, from the answers of another extractor's graph."""
+    if not promised.missed.images:
+        return promised, None
+    contents = held_out.features.sha256[held_out.chosen].tolist()
+    rows = rows_of(graph, contents, held_out.work, held_out.index, spec)
     params = CertifyParams(
         missed=promised.missed.rate,
         false_alarms=promised.false_alarms.rate,
         confidence=promised.confidence,
+        unlike=promised.unlike,
     )
-    return certificate(p, features.labels[chosen], params, candidates=calibration.candidates)
+    return held_out.certified(np.stack([rows[content] for content in contents]), params)
 
 
 def run(params: CertifyParams, work: Workspace, *, held_out: bool = True) -> Certificate:
     """Without `held_out`, the head has learned from all photos, and nothing can be promised."""
-    features, index = Features.load(work.features), load_index(work.index)
-    head = Head.from_file(work.head)
     calibration = Calibration.model_validate_json(work.calibration.read_text())
-    chosen = independent(features, index) & held_out
-    p = probabilities_of(head, features.values[chosen], calibration.temperature)
-    found = certificate(p, features.labels[chosen], params, candidates=calibration.candidates)
-    work.certificate.write_text(found.model_dump_json(indent=1) + "\n")
     work.reference.unlink(missing_ok=True)
     if held_out:
-        profile(
-            features,
-            index,
-            work,
-            chosen,
-            p,
-            threshold=calibration.threshold,
-            unlike=params.unlike,
-        ).save(work.reference)
+        features = Features.load(work.features)
+        head, index = Head.from_file(work.head), load_index(work.index)
+        photos = HeldOut(index, work, features, head, calibration)
+        found, reference = photos.certified(features.values[photos.chosen], params)
+        reference.save(work.reference)
+    else:
+        nothing, no_labels = np.zeros(0), np.zeros(0, np.int64)
+        found = certificate(nothing, no_labels, params, candidates=calibration.candidates)
+    work.certificate.write_text(found.model_dump_json(indent=1) + "\n")
     _log.info("%s", found)
     return found
 

@@ -40,7 +40,7 @@ from training.train import Calibration
 from training.workspace import Workspace, stage_parser, start
 
 HEAD, GRAPH, GRAPH_INT8 = "head.safetensors", "model-f32.xml", "model-int8.xml"
-REFERENCE = "reference.safetensors"
+REFERENCE, REFERENCE_INT8 = "reference-f32.safetensors", "reference-int8.safetensors"
 _log = logging.getLogger(__name__)
 
 
@@ -64,12 +64,16 @@ def export(
     calibration = Calibration.model_validate_json(work.calibration.read_text())
     promised = Certificate.model_validate_json(work.certificate.read_text())
     certificates: dict[Precision, Certificate] = {"f32": promised}
+    references: dict[Precision, str] = {}
     if report and report.shipped:
         graphs["int8"] = _with_head(graph, head, folder / GRAPH_INT8)
-        certificates["int8"] = certify.of_graph(
-            graph, promised, work, index, spec, features, head, calibration
-        )
+        held_out = certify.HeldOut(index, work, features, head, calibration)
+        certificates["int8"], reference = certify.of_graph(graph, promised, held_out, spec)
+        if reference:
+            references["int8"] = REFERENCE_INT8
+            reference.save(folder / REFERENCE_INT8)
     if work.reference.exists():
+        references["f32"] = REFERENCE
         shutil.copy(work.reference, folder / REFERENCE)
     manifest = Manifest(
         name=params.name,
@@ -84,7 +88,7 @@ def export(
         goldens=_goldens(folder, params.goldens, work, spec, features.identity, head),
         tolerance=params.tolerance,
         certificates=certificates,
-        reference=REFERENCE if work.reference.exists() else None,
+        references=references,
         metrics=json.loads(work.metrics.read_text()),
         data={"sha256": index.hash, "images": len(index.images)},
         sha256=checksums(folder),

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,10 +15,9 @@ from shared.model.evidence import Floats
 from shared.model.labels import LABELS
 from shared.model.preprocess import ImageLimits
 from shared.model.preprocess import preprocess as to_views
-from shared.model.reference import STATISTICS, Place, Reference, input_statistics, statistics
+from shared.model.reference import STATISTICS, Reference, input_statistics, statistics
 from training.dataset import Index
 from training.extractor import read_spec
-from training.features import Features
 from training.measures import Floats as Doubles
 from training.workspace import Workspace
 
@@ -61,51 +61,48 @@ def conformal_limit(distances: Doubles, unlike: float) -> float:
 
 
 def profile(
-    features: Features,
-    index: Index,
-    work: Workspace,
-    held_out: NDArray[np.bool_],
+    axes: Reference,
+    values: Floats,
+    inputs: Floats,
     probabilities: Doubles,
     *,
     threshold: float,
     unlike: float,
 ) -> Reference:
-    """`probabilities` of scratches and features of the photos in `held_out`, in their order."""
-    axes = principal(features.of("train")[0])
-    places = [axes.place(row) for row in features.values[held_out]]
+    """`axes` with a limit and quantiles, of held-out photos.
+
+    values [photos, F]; inputs [photos, INPUTS]; probabilities of scratches [photos].
+    """
+    places = [axes.place(row) for row in values]
     limit = conformal_limit(np.array([place.distance for place in places]), unlike)
-    rows = _statistics(features.sha256[held_out].tolist(), index, work, places, probabilities)
+    rows = np.stack(
+        [
+            statistics(tuple(row), place, probability)
+            for row, place, probability in zip(
+                inputs.tolist(), places, probabilities.tolist(), strict=True
+            )
+        ]
+    )
+    quantiles, counts = axes.quantiles.copy(), axes.counts.copy()
     answers = (probabilities >= threshold).astype(int)
     levels = np.linspace(0, 1, _QUANTILES)
     for answer in np.unique(answers):
         ours = rows[answers == answer]
-        axes.counts[answer] = len(ours)
+        counts[answer] = len(ours)
         # Of values that occur: sizes of photos are few and repeat.
-        axes.quantiles[answer] = np.quantile(ours, levels, axis=0, method="inverted_cdf").T
-    axes.limit[0] = limit
-    return axes
+        quantiles[answer] = np.quantile(ours, levels, axis=0, method="inverted_cdf").T
+    return replace(axes, limit=np.array([limit], np.float32), quantiles=quantiles, counts=counts)
 
 
-def _statistics(
-    contents: list[str],
-    index: Index,
-    work: Workspace,
-    places: list[Place],
-    probabilities: Doubles,
-) -> Floats:
-    """[photos, STATISTICS]."""
+def inputs_of(contents: list[str], index: Index, work: Workspace) -> Floats:
+    """[photos, INPUTS], of the files of these contents."""
     spec = read_spec(work.extractor).preprocess
     files = {image.sha256: index.root / image.file for image in index.images}
 
-    def inputs(content: str) -> tuple[float, float, float, float]:
+    def measure(content: str) -> tuple[float, float, float, float]:
         data = files[content].read_bytes()
         width, height = open_image(data).size
         return input_statistics(to_views(data, spec, ImageLimits()), width * height)
 
     with ThreadPoolExecutor(2) as pool:
-        found = pool.map(inputs, contents)
-        rows = [
-            statistics(one, place, float(probability))
-            for one, place, probability in zip(found, places, probabilities, strict=True)
-        ]
-    return np.array(rows, np.float32).reshape(len(rows), len(STATISTICS))
+        return np.array(list(pool.map(measure, contents)), np.float32)

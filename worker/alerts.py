@@ -93,6 +93,14 @@ class Alerts:
             self._doubts.add(Doubt(task_id, prob_scratches, why))
             self._changed.notify()
 
+    def warn(self, code: str, message: str) -> None:
+        """What concerns no single inspection. Of equal codes, the latest message is mailed."""
+        with self._changed:
+            group = self._groups.setdefault(code, Group(message, time.time(), warning=True))
+            group.message = message
+            group.count += 1
+            self._changed.notify()
+
     def waiting(self) -> int:
         """Failures that no mail has named yet."""
         with self._changed:

@@ -9,6 +9,7 @@ from typing import Any
 from celery import Celery, signals
 
 from shared.broker import celery_app
+from shared.contract import Outcome
 from shared.errors import CheckpointError
 from shared.logs import configure_logs
 from shared.settings import Settings, get_settings
@@ -72,7 +73,7 @@ def create_app(settings: Settings) -> Celery:
         stations[0].beat(sender.eventer.hostname)
 
     @_on(signals.task_success)  # sent when the result is stored; `task_postrun` is, if it is not
-    def on_task_success(result: Any, **_: Any) -> None:
+    def on_task_success(result: Outcome, **_: Any) -> None:
         if app.backend.came_first:
             stations[0].record(result)
 

@@ -24,6 +24,8 @@ class Group:
     first_at: float
     count: int = 0
     task_ids: list[str] = field(default_factory=list)
+    #: of no single inspection
+    warning: bool = False
 
     def add(self, task_id: str) -> None:
         self.count += 1
@@ -70,12 +72,11 @@ def digest(
 
 
 def _subject(groups: Mapping[str, Group], doubts: Doubts) -> str:
-    failed = sum(group.count for group in groups.values())
-    found = [
-        f"{failed} failed inspection{'s' if failed > 1 else ''}" if failed else "",
-        f"{doubts.count} photo{'s' if doubts.count > 1 else ''} to look at" if doubts.count else "",
-    ]
-    return ", ".join(part for part in found if part)
+    failed = sum(group.count for group in groups.values() if not group.warning)
+    said = [f"{failed} failed inspection{'s' if failed > 1 else ''}"] if failed else []
+    if doubts.count:
+        said.append(f"{doubts.count} photo{'s' if doubts.count > 1 else ''} to look at")
+    return ", ".join(said + [code for code, group in groups.items() if group.warning])
 
 
 def _failures(code: str, group: Group) -> str:

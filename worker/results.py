@@ -13,6 +13,7 @@ from typing import Any
 from celery import states
 from celery.backends.redis import RedisBackend
 
+from shared.contract import Outcome
 from shared.records import RESULT_PREFIX
 from shared.worklist import store_answer
 
@@ -42,6 +43,8 @@ class FirstAnswers(RedisBackend):  # type: ignore[misc]  # Celery has no types
         **_: Any,
     ) -> Any:
         if state in _FINAL:
+            if isinstance(result, Outcome):  # not before: Celery describes what a task returns
+                result = result.encode()
             meta = self._get_result_meta(
                 result=result, state=state, traceback=traceback, request=request
             )

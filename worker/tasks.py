@@ -18,7 +18,7 @@ from celery import Celery, Task
 from celery.exceptions import Ignore
 from redis.exceptions import RedisError
 
-from shared.contract import TASK_INSPECT, InspectJob
+from shared.contract import TASK_INSPECT, InspectJob, Outcome
 from shared.errors import BadMessage
 from shared.tracing import processing, trace_outcome
 from worker.predictor import Predictor
@@ -37,18 +37,18 @@ def register(app: Celery, predictor: Callable[[], Predictor]) -> None:
         retry_backoff_max=8,
         retry_jitter=True,
     )
-    def inspect(task: Task, job: Any = None) -> dict[str, Any]:
+    def inspect(task: Task, job: Any = None) -> Outcome:
         task_id = str(task.request.id)
         try:
             decoded = InspectJob.decode(job)
             if decoded.id != task_id:
                 raise BadMessage("The job is not the one that its message names.")
         except BadMessage as error:
-            return predictor().failed(task_id, error).encode()
+            return predictor().failed(task_id, error)
         with processing(TASK_INSPECT, task_id, task.request.headers or {}):
             outcome = predictor().run(decoded)
             if outcome:
                 trace_outcome(outcome)
         if outcome is None:
             raise Ignore
-        return outcome.encode()
+        return outcome

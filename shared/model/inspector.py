@@ -10,6 +10,7 @@ import numpy as np
 
 from shared.errors import CheckpointError
 from shared.model.decode import Pixels
+from shared.model.embedding import embedding_space
 from shared.model.evidence import EvidenceReader, Floats, Trace
 from shared.model.heatmap import Heatmap
 from shared.model.labels import LABELS, NO_SCRATCHES, SCRATCHES
@@ -38,8 +39,10 @@ class Inspector:
         self.manifest = manifest
         self.runtime = runtime
         self.limits = limits
+        self.embedding_space = embedding_space(manifest, runtime.precision)
         self._folder = folder
-        self.reference = Reference.load(folder / manifest.reference) if manifest.reference else None
+        file = manifest.references.get(runtime.precision)
+        self.reference = Reference.load(folder / file) if file else None
         self._reader = EvidenceReader(folder / manifest.head, manifest.preprocess)
 
     def on(self, runtime: Runtime) -> Inspector:

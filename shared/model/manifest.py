@@ -120,6 +120,8 @@ class Certificate(_Strict):
     missed: Bound
     #: of clean images, called scratched
     false_alarms: Bound
+    #: of photos like those it was made from, sent to review as unlike them at most
+    unlike: float = Field(gt=0, lt=1)
     #: None where it promises nothing; then no image is called so
     clean_below: float | None = Field(None, ge=0, le=1)
     #: above 1 where no probability would keep the promise
@@ -156,8 +158,8 @@ class Manifest(_Strict):
     tolerance: dict[Precision, float]
     #: by precision of the runtime: its answers are the ones that were counted
     certificates: dict[Precision, Certificate] = {}
-    #: what its photos were like, safetensors, see `shared/model/reference.py`
-    reference: File | None = None
+    #: what its photos were like, by precision, safetensors, see `shared/model/reference.py`
+    references: dict[Precision, File] = {}
     #: on the test split
     metrics: dict[str, float] = {}
     #: what it was trained on, such as the hash and size of the data
@@ -177,7 +179,7 @@ class Manifest(_Strict):
 
         Fields that came later count only where they are set: checkpoints of before keep theirs.
         """
-        later = {name for name in ("certificates", "reference") if not getattr(self, name)}
+        later = {name for name in ("certificates", "references") if not getattr(self, name)}
         said = self.model_dump_json(exclude={"metrics"} | later)
         return hashlib.sha256(said.encode()).hexdigest()[:12]
 
@@ -216,8 +218,8 @@ def _check_files(folder: Path, manifest: Manifest) -> None:
 def _named_files(manifest: Manifest) -> set[str]:
     files = {manifest.head, *manifest.openvino.values(), *(g.file for g in manifest.goldens)}
     files |= {str(Path(graph).with_suffix(".bin")) for graph in manifest.openvino.values()}
-    optional = (manifest.backbone.config, manifest.backbone.weights, manifest.reference)
-    return files | {file for file in optional if file}
+    files |= set(manifest.references.values())
+    return files | {f for f in (manifest.backbone.config, manifest.backbone.weights) if f}
 
 
 def sha256_of(path: Path) -> str:

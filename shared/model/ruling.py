@@ -28,7 +28,8 @@ class Ruling:
 def rule(certificate: Certificate | None, prob_scratches: float, *, unlike: bool) -> Ruling:
     """`unlike`: the image is far from all that the model was made from."""
     if certificate is None:
-        return Ruling("review", "cannot certify: the checkpoint has no certificate", "uncertified")
+        said = "cannot certify: the checkpoint has no certificate for this precision"
+        return Ruling("review", said, "uncertified")
     of_missed, of_alarms = promises(certificate)
     if unlike:
         return Ruling("review", f"{of_missed}; {of_alarms}", "unlike")

@@ -140,6 +140,7 @@ BEFORE: Fields = {
 }
 CERTIFICATE: Fields = {
     "confidence": 0.95,
+    "unlike": 0.01,
     "missed": {"rate": 0.01, "images": 500, "needed": 299},
     "false_alarms": {"rate": 0.05, "images": 40, "needed": 59},
     "clean_below": 0.1,
@@ -151,7 +152,7 @@ def test_a_manifest_of_before_has_no_certificate_and_keeps_its_revision() -> Non
     """Rollouts name models by it: an upgrade must not rename what serves."""
     manifest = Manifest.model_validate(BEFORE)
 
-    assert manifest.certificates == {} and manifest.reference is None
+    assert manifest.certificates == {} and manifest.references == {}
     assert manifest.revision == "b7ca2f9dc961"
     certified = BEFORE | {"certificates": {"f32": CERTIFICATE}}
     assert Manifest.model_validate(certified).revision != manifest.revision
@@ -176,6 +177,6 @@ def test_a_certificate_that_contradicts_itself_is_refused(
 
 
 def test_a_reference_needs_its_checksum(checkpoint: Path) -> None:
-    _edit(checkpoint, lambda m: m.update(reference="reference.safetensors"))
+    _edit(checkpoint, lambda m: m.update(references={"f32": "r.safetensors"}))
     with pytest.raises(CheckpointError, match="checksum"):
         load_manifest(checkpoint)

@@ -9,6 +9,7 @@ from shared.model.ruling import rule
 
 FIELDS = {
     "confidence": 0.95,
+    "unlike": 0.01,
     "missed": {"rate": 0.01, "images": 412, "needed": 299},
     "false_alarms": {"rate": 0.05, "images": 120, "needed": 59},
     "clean_below": 0.1,
