@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from shared.model.classifier import Head
+from training import train as training_train
 from training.features import Features
 from training.params import Params, TrainParams
-from training.train import Batch, calibrate, fit, logits_of, run, train
+from training.train import Batch, Calibration, _layers, calibrate, fit, logits_of, run, train
 from training.workspace import Workspace
 
 
@@ -24,6 +25,8 @@ def features() -> Features:
         labels=labels,
         splits=np.repeat(["train", "validation", "test"], 100),
         sha256=np.arange(300).astype(str),
+        groups=np.arange(300),
+        means=np.zeros(6, bool),
         identity="x",
     )
 
@@ -74,13 +77,28 @@ def test_the_stored_head_answers_as_the_trained_one(
     assert torch.equal(logits_of(Head.from_file(work.head), values), logits_of(head, values))
 
 
+@pytest.mark.parametrize(("large", "tried"), [(100, True), (101, False)])
+def test_layers_are_tried_where_photos_are_many(
+    features: Features,
+    params: Params,
+    large: int,
+    tried: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    better = Head(6), Calibration(temperature=1, weight_decay=1, validation_loss=0)
+    monkeypatch.setattr(training_train, "_layers", lambda *_: better)
+    _, calibration = train(features, params.train.model_copy(update={"large": large}))
+    assert (calibration.weight_decay == 1) is tried
+    assert (calibration.ridge is None) is tried
+
+
 def test_weight_decay_is_chosen_on_the_validation_split(features: Features, params: Params) -> None:
     losses = {
-        decay: train(features, _only(params.train, decay))[1].validation_loss
+        decay: _layers(features, _only(params.train, decay))[1].validation_loss
         for decay in (0.01, 30.0)
     }
     both = params.train.model_copy(update={"weight_decays": (0.01, 30.0)})
-    chosen = train(features, both)[1]
+    chosen = _layers(features, both)[1]
     assert chosen.weight_decay == min(losses, key=lambda decay: losses[decay])
 
 
