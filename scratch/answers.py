@@ -28,14 +28,14 @@ class Inspection:
     prob_no_scratches: float
     prob_scratches: float
     model: str
+    #: where it was asked for with `explain=True`
+    where: Where | None = None
     #: what one can act on; None from a service that does not tell
     verdict: Verdict | None = None
     #: what is promised of the verdict, for people
     bound: str | None = None
     #: of a review: `between` the thresholds, `unlike` all training photos, `uncertified`
     reason: str | None = None
-    #: where it was asked for with `explain=True`
-    where: Where | None = None
 
 
 def inspection_of(view: dict[str, Any]) -> Inspection:
