@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 
 import fakeredis
+import httpx
 import pytest
 from limits.aio.storage import MemoryStorage
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+import scratch
 from api.fairness import RateLimiter
 from shared.contract import Failure
 from shared.history.store import HistoryStore
@@ -57,6 +59,14 @@ async def test_a_word_is_kept_for_good_and_for_the_trial(
     assert (word.label, word.note, word.pred, word.sha256) == (label, "n", "scratches", "00")
     assert (word.key_name, word.source) == ("", "api")
     assert labels(redis) == {task_id: label}
+
+
+async def test_our_client_says_it(app, history, task_id):
+    async with scratch.AsyncClient("http://api", transport=httpx.ASGITransport(app)) as client:
+        noted = await client.feedback(task_id, "wrong", note="n")
+
+    assert noted == scratch.Feedback(task_id, "no_scratches", "scratches", image_kept=False)
+    assert [word.note for word in history.words(task_id)] == ["n"]
 
 
 async def test_the_last_word_counts_and_can_be_taken_back(client, redis, history, task_id):
