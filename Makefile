@@ -8,7 +8,7 @@ SERVE := $(VENV)/.serve
 DEV := $(VENV)/.dev
 
 .DEFAULT_GOAL := help
-.PHONY: help serve demo train mlflow retrain test chaos fuzz lint format ckpt lock clean docs test-rabbitmq test-postgres images-check promtool data deploy
+.PHONY: help serve demo train mlflow retrain test chaos fuzz lint format ckpt lock clean docs test-rabbitmq test-postgres pictures images-check promtool data deploy
 .PHONY: hashes audit bench secrets
 
 help: ## what there is
@@ -73,6 +73,9 @@ docs: $(DEV) ## write docs/configuration.md anew from the settings
 
 secrets: ## passwords of your own for docker-compose.yml, in .secrets/
 	@deploy/secrets.sh
+
+pictures: $(DEV) ## make the pictures of the page in docs/ anew (needs Chromium)
+	$(BIN)/python -m tests.e2e.pictures
 
 images-check: $(SERVE) ## build both images without Docker and run them (root on Debian)
 	PYTHON=$(BIN)/python deploy/images-check.sh
