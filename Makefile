@@ -57,8 +57,8 @@ ckpt: $(DEV) ## make the bundled checkpoint again from params.yaml, as far as an
 mlflow: $(DEV) ## look at training runs and models: http://127.0.0.1:5000
 	@$(BIN)/scratch mlflow
 
-retrain: $(DEV) ## train a candidate ([DATA=folder] [PULL=1]) and compare it with the champion
-	@exec $(BIN)/scratch retrain $(if $(DATA),--data "$(DATA)") $(if $(PULL),--pull)
+retrain: $(DEV) ## train a candidate ([DATA=folder] [PULL=1] [IF_DRIFT=1]) and compare it with the champion
+	@exec $(BIN)/scratch retrain $(if $(DATA),--data "$(DATA)") $(if $(PULL),--pull) $(if $(IF_DRIFT),--if-drift)
 
 test-rabbitmq: $(DEV) ## the test with RabbitMQ as broker (installs it; root on Debian)
 	test -e /usr/lib/rabbitmq/bin/rabbitmq-server || tests/integration/install-rabbitmq.sh

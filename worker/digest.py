@@ -73,12 +73,10 @@ def digest(
 
 def _subject(groups: Mapping[str, Group], doubts: Doubts) -> str:
     failed = sum(group.count for group in groups.values() if not group.warning)
-    found = [
-        f"{failed} failed inspection{'s' if failed > 1 else ''}" if failed else "",
-        f"{doubts.count} photo{'s' if doubts.count > 1 else ''} to look at" if doubts.count else "",
-    ]
-    warned = [code for code, group in groups.items() if group.warning]
-    return ", ".join([part for part in found if part] + warned)
+    said = [f"{failed} failed inspection{'s' if failed > 1 else ''}"] if failed else []
+    if doubts.count:
+        said.append(f"{doubts.count} photo{'s' if doubts.count > 1 else ''} to look at")
+    return ", ".join(said + [code for code, group in groups.items() if group.warning])
 
 
 def _failures(code: str, group: Group) -> str:

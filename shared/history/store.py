@@ -6,11 +6,21 @@ Synchronous: the api calls it in threads. Every method may raise HistoryUnavaila
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Self
 
-from sqlalchemy import ColumnElement, Connection, delete, exists, func, insert, or_, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    delete,
+    exists,
+    func,
+    insert,
+    or_,
+    select,
+    tuple_,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 
 from shared.contract import Label, Outcome
@@ -24,6 +34,8 @@ logger = logging.getLogger(__name__)
 
 #: of one SQL statement, where ids are listed
 _AT_ONCE = 500
+#: answers with their embeddings, some 3 KB each
+_CHUNK = 2000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,6 +144,20 @@ class HistoryStore:
         with self.database.begin() as connection:
             row = connection.execute(select(images).where(images.c.task_id == task_id)).first()
         return Answered.of_row(row) if row else None
+
+    def chunks(self) -> Iterator[list[Answered]]:
+        """All that is kept, oldest first, so many at once as memory easily holds."""
+        last = (-1.0, "")
+        while True:
+            later = tuple_(images.c.at, images.c.task_id) > last
+            order = (images.c.at, images.c.task_id)
+            wanted = select(images).where(later).order_by(*order).limit(_CHUNK)
+            with self.database.begin() as connection:
+                chunk = [Answered.of_row(row) for row in connection.execute(wanted)]
+            if not chunk:
+                return
+            yield chunk
+            last = (chunk[-1].at, chunk[-1].task_id)
 
     def image(self, answer: Answered) -> bytes | None:
         """None when it is gone."""
