@@ -25,6 +25,8 @@ from tests.fakes_api import FakeSender, FakeWorker, image_bytes, outcome
 
 # One photo: another one under an Idempotency-Key of before is refused, and rightly so.
 schemathesis.openapi.format("binary", st.just(image_bytes()))
+# Most addresses are refused, by rules that a schema cannot tell.
+schemathesis.openapi.format("callback-url", st.just("https://hooks.example.com/scratch"))
 
 
 class Answering(FakeSender):
@@ -45,7 +47,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str
     """Its URL, and an API key."""
     settings = Settings(
         _env_file=None, data_dir=tmp_path_factory.mktemp("data"), queue_limit=10**6,
-        wait_s=0.1, wait_max_s=0.1,
+        wait_s=0.1, wait_max_s=0.1, webhook_secret="whsec_" + "c2VjcmV0" * 4,
     )  # fmt: skip
     key = add_key(settings.keys_file, "schemathesis")
     store = fakeredis.FakeServer()

@@ -18,7 +18,7 @@ from shared.model.inspector import open_inspector
 from shared.model.labels import LABELS
 
 ROOT = Path(__file__).parents[2]
-STAGES = ["data", "prepare", "embed", "train", "evaluate", "export"]
+STAGES = ["data", "prepare", "embed", "train", "certify", "evaluate", "export"]
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 
@@ -92,6 +92,12 @@ def test_only_what_a_change_touches_runs_again(repo: Path) -> None:
 
     change(repo, "export", goldens=[1])
     assert ran(dvc(repo, "repro")) == ["export"]
+
+    change(repo, "certify", missed=0.9, confidence=0.5)  # what so few photos can promise
+    assert ran(dvc(repo, "repro")) == ["certify", "evaluate", "export"]
+    certificate = open_inspector(repo / "ckpts" / "tiny").manifest.certificates["f32"]
+    assert certificate.clean_below is not None and certificate.scratched_from is None
+    dvc(repo, "metrics", "show")
 
     change(repo, "train", dropout=0.5)
     assert re.findall(r"^(\w+):", dvc(repo, "status"), re.MULTILINE) == ["train"]
