@@ -99,9 +99,9 @@ hashes: $(BIN)/python ## write locks/ for the versions in requirements.lock
 	$(call hashed,dev,pyproject.toml locks/build.in --extra dev)
 	$(call hashed,data,pyproject.toml --extra gdrive --no-strip-extras)
 	$(call hashed,image-build,locks/build.in)
-	$(call hashed,image-api,pyproject.toml --extra api --extra flower --extra otel)
-	$(call hashed,image-worker,pyproject.toml --extra worker --extra otel)
-	$(call hashed,image-worker-gpu,pyproject.toml --extra worker --extra otel --extra torch)
+	$(call hashed,image-api,pyproject.toml --extra api --extra flower --extra otel --extra postgres)
+	$(call hashed,image-worker,pyproject.toml --extra worker --extra otel --extra postgres)
+	$(call hashed,image-worker-gpu,pyproject.toml --extra worker --extra otel --extra postgres --extra torch)
 
 # $(call hashed,NAME,WHAT IS ASKED FOR)
 hashed = $(BIN)/uv pip compile --quiet $(2) --constraint requirements.lock --universal --python-version 3.11 \

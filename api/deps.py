@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from api.fairness import spend
 from api.feedback import FeedbackService
 from api.identity import Client
+from api.links import LinkService
 from api.metrics import Metrics
 from api.schemas import FeedbackIn
 from api.service import InspectionService, Options
@@ -50,7 +51,14 @@ async def _metrics(request: Request) -> Metrics:
 
 SettingsDep = Annotated[Settings, Depends(_settings)]
 Service = Annotated[InspectionService, Depends(_service)]
+
+
+async def _links(request: Request) -> LinkService:
+    return cast(LinkService, request.app.state.links)
+
+
 FeedbackDep = Annotated[FeedbackService, Depends(_feedback)]
+Links = Annotated[LinkService, Depends(_links)]
 MetricsDep = Annotated[Metrics, Depends(_metrics)]
 
 

@@ -183,7 +183,8 @@ def table(values: Array, labels: Labels, learn: Iterable[int]) -> Features:
         held = max(1, len(rows) // 5)
         splits[rows[held:]], splits[rows[:held]] = "train", "validation"
     names = np.arange(len(labels)).astype(str)
-    return Features(values, labels, splits, names, "study")
+    means = np.zeros(values.shape[1], bool)
+    return Features(values, labels, splits, names, np.arange(len(labels)), means, "study")
 
 
 #: values, labels and the rows to learn from, to probabilities and labels of the other rows

@@ -275,6 +275,53 @@ def label_task(task_id: str, said: Said) -> None:
     raise typer.Exit(refusing(lambda: run(task_id, said.value, _settings())))
 
 
+dataset = typer.Typer(
+    help="Photos that the service keeps, and what people say of them.", no_args_is_help=True
+)
+app.add_typer(dataset, name="dataset")
+
+
+@dataset.command("export")
+def export_dataset(
+    folder: Annotated[Path, typer.Argument(help="Gets scratches/ and no_scratches/.")],
+) -> None:
+    """Bring a folder up to date with the labelled photos, to train from."""
+    from cli.dataset import export as run
+    from cli.models import refusing
+
+    raise typer.Exit(refusing(lambda: run(folder, _settings())))
+
+
+@dataset.command("queue")
+def labelling_queue(
+    count: Annotated[int, typer.Option("-n", min=1, help="At most.")] = 20,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+) -> None:
+    """List the unlabelled photos that would teach a model the most."""
+    from cli.dataset import queue as run
+    from cli.models import refusing
+
+    raise typer.Exit(refusing(lambda: run(_settings(), count=count, as_json=json)))
+
+
+@dataset.command("forget")
+def forget_task(task_id: str) -> None:
+    """Remove a task's photo and all that was said of it, for good."""
+    from cli.dataset import forget as run
+    from cli.models import refusing
+
+    raise typer.Exit(refusing(lambda: run(task_id, _settings())))
+
+
+@dataset.command("prune")
+def prune_dataset() -> None:
+    """Remove now what SCRATCH_HISTORY_DAYS and SCRATCH_LABELLED_DAYS do not keep."""
+    from cli.dataset import prune_now as run
+    from cli.models import refusing
+
+    raise typer.Exit(refusing(lambda: run(_settings())))
+
+
 @app.command()
 def retrain(
     data: Annotated[

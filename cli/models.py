@@ -12,7 +12,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from cli.stack import embedded_redis_url
-from shared.errors import BadMessage, CheckpointError
+from shared.errors import BadMessage, CheckpointError, HistoryUnavailable
 from shared.model.inspector import open_inspector
 from shared.model.manifest import MANIFEST
 from shared.records import Heartbeat
@@ -64,7 +64,7 @@ def refusing(command: Callable[[], int]) -> int:
     """The exit code of `command`; 2 and one sentence when it is refused or Redis is away."""
     try:
         return command()
-    except (Refused, BadMessage) as problem:
+    except (Refused, BadMessage, HistoryUnavailable) as problem:
         typer.echo(f"scratch: {problem}", err=True)
     except RedisError as error:
         typer.echo(f"scratch: Redis does not answer: {error}", err=True)

@@ -7,6 +7,8 @@ from typing import Any, Literal
 
 Label = Literal["scratches", "no_scratches"]
 Verdict = Literal["scratched", "clean", "review"]
+#: what a photo shows, or whether its answer was right
+Said = Literal["scratches", "no_scratches", "right", "wrong"]
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,19 @@ class Inspection:
     bound: str | None = None
     #: of a review: `between` the thresholds, `unlike` all training photos, `uncertified`
     reason: str | None = None
+
+
+@dataclass(frozen=True)
+class Feedback:
+    """What now counts as the truth about a photo."""
+
+    task_id: str
+    #: None: nothing
+    label: Label | None
+    #: what had been answered
+    pred: Label
+    #: whether the service has the photo, so that a model can learn from it
+    image_kept: bool
 
 
 def inspection_of(view: dict[str, Any]) -> Inspection:

@@ -165,6 +165,9 @@ class Settings(BaseSettings):
     #: equal errors within this window go out as one mail
     alert_window_s: float = Field(60, gt=0)
     alert_max_per_hour: int = Field(20, ge=1)
+    #: where people reach the api, such as `https://scratch.example`: alert mails then have links by
+    #: which to say what a photo shows
+    public_url: str = Field("", pattern=r"^(https?://[^\s?#]+)?$")
 
     # --- webhooks
     #: signs what is sent to an upload's `callback_url`; without it such uploads are refused.

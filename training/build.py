@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from training import certify, crossval, data, embed, evaluate, export, prepare, train
+from training import certify, crossval, data, evaluate, export, prepare, train
 from training.params import Params
+from training.ridge import Photos, choose
+from training.sizes import adopt, compared, embed_all
 from training.verdict import Verdict
 from training.workspace import Workspace, stage_parser, start
 
@@ -31,17 +33,23 @@ def build(
     if source is None:
         data.run(params.data, work)
     index = prepare.run(params.prepare, work, source)
-    features = embed.run(params.embed, work, base)
-    few = cross_validate and crossval.too_few(features)
+    looks = embed_all(params.embed, params.build.finer, work, base, index)
+    few = cross_validate and crossval.too_few(looks[0].table)
+    learned_from = train.learned_from(looks[0].table, params.train)
+    splits = ("train", "validation", "test") if few else learned_from
+    candidates = [Photos.of(look.table, *splits) for look in looks]
+    best, learned = choose(candidates, params.train.ridge, params.train.seed)
+    features = adopt(looks[best], work)
     if few:
-        crossval.run(params.train, params.evaluate, work, index)
+        crossval.run(params.train, params.evaluate, work, candidates, learned[best])
     else:
-        train.run(params.train, work)
-    certify.run(params.certify, work, held_out=not few)
+        train.run(params.train, work, learned[best])
+    certify.run(params.certify, work)
     if not few:
         evaluate.run(params.evaluate, work)
     checkpoint = export.run(params.export, work, out)
-    return Verdict.of(checkpoint, work, index, features, cross_validated=few)
+    views = compared(looks, best, learned, candidates[0].labels)
+    return Verdict.of(checkpoint, work, index, features, cross_validated=few, compared=views)
 
 
 def named(params: Params, name: str) -> Params:

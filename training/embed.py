@@ -26,7 +26,7 @@ from shared.model.preprocess import preprocess as to_views
 from training.dataset import Index, load_index
 from training.extractor import GRAPH, ExtractorSpec, identity_of, provide
 from training.features import Features
-from training.graph import Graph, OnGpu
+from training.graph import Graph, OnGpu, mean_features
 from training.params import EmbedParams
 from training.rowcache import RowCache, Rows
 from training.workspace import Workspace, stage_parser, start
@@ -74,25 +74,26 @@ def _views(file: Path, preprocess: Preprocess) -> Pixels | None:
         return None
 
 
-def collect(index: Index, rows: Rows, identity: str) -> Features:
+def collect(index: Index, rows: Rows, means: NDArray[np.bool_], identity: str) -> Features:
     images = [image for image in index.images if image.sha256 in rows]
     return Features(
         values=np.stack([rows[image.sha256] for image in images]),
         labels=np.array([LABELS.index(image.label) for image in images], np.int64),
         splits=np.array([image.split for image in images]),
         sha256=np.array([image.sha256 for image in images]),
+        groups=np.array([image.group for image in images], np.int64),
+        means=means,
         identity=identity,
     )
 
 
-def run(params: EmbedParams, work: Workspace, base: Path | None = None) -> Features:
+def run(params: EmbedParams, work: Workspace, index: Index, base: Path | None = None) -> Features:
     """`base`: a checkpoint whose tower is taken over where it is the one asked for."""
     spec = provide(params, work, base)
-    index = load_index(work.index)
     identity = identity_of(work.extractor, spec)
     cache = RowCache(work.cache / "features" / identity[:16])
     rows = embed(index, spec, _fastest(work.extractor, spec), cache, params.batch)
-    features = collect(index, rows, identity)
+    features = collect(index, rows, mean_features(work.extractor / GRAPH), identity)
     features.save(work.features)
     return features
 
@@ -108,7 +109,7 @@ def _fastest(folder: Path, spec: ExtractorSpec) -> Extract:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     _, params, work = start(stage_parser(__doc__), arguments)
-    run(params.embed, work)
+    run(params.embed, work, load_index(work.index))
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict
 
 from shared.errors import CheckpointError
 from shared.model import classifier
-from shared.model.manifest import Backbone, Features, Preprocess, load_manifest
+from shared.model.manifest import Backbone, Features, Manifest, Preprocess, load_manifest
 from training import graph
 from training.params import EmbedParams
 from training.workspace import Workspace
@@ -57,15 +57,16 @@ def _code() -> bytes:
 
 
 def provide(params: EmbedParams, work: Workspace, base: Path | None = None) -> ExtractorSpec:
-    """Fills `work.extractor`: from the checkpoint `base` where it has this very tower, from the
-    cache, or made anew. Raises CheckpointError."""
+    """Fills `work.extractor` from the cache, where it is cut from the checkpoint `base` if that has
+    this very tower, or made anew. Raises CheckpointError."""
     shutil.rmtree(work.extractor, ignore_errors=True)
-    if base is None or not _borrow(work.extractor, params, base):
-        shutil.copytree(_kept(params, work.cache / "extractors"), work.extractor)
+    cache = work.cache / "extractors"
+    kept = (_borrowed(params, base, cache) if base else None) or _made(params, cache)
+    shutil.copytree(kept, work.extractor)
     return read_spec(work.extractor)
 
 
-def _kept(params: EmbedParams, cache: Path) -> Path:
+def _made(params: EmbedParams, cache: Path) -> Path:
     from training import tower  # it imports open_clip, which takes seconds
 
     code = _code() + Path(tower.__file__).read_bytes() + Path(graph.__file__).read_bytes()
@@ -81,19 +82,32 @@ def _kept(params: EmbedParams, cache: Path) -> Path:
     return kept
 
 
-def _borrow(folder: Path, params: EmbedParams, base: Path) -> bool:
-    """Whether the checkpoint `base` has the tower that is asked for, and a graph to cut it from."""
+def _borrowed(params: EmbedParams, base: Path, cache: Path) -> Path | None:
+    """None where `base` has another tower than is asked for, or no graph to cut it from."""
     try:
         manifest = load_manifest(base)
     except CheckpointError:
-        return False
+        return None
     same = (
         (manifest.preprocess, manifest.features) == (params.preprocess, params.features)
         and manifest.backbone.model == params.tower.model
         and manifest.backbone.tag == params.tower.tag
     )
     if not same:
-        return False
+        return None
+    said = manifest.revision.encode() + Path(graph.__file__).read_bytes()
+    kept = cache / hashlib.sha256(said).hexdigest()[:16]
+    if kept.is_dir():
+        return kept
+    made = cache / f".{uuid.uuid4().hex}"
+    if not _cut(made, manifest, base):
+        return None
+    made.rename(kept)
+    return kept
+
+
+def _cut(folder: Path, manifest: Manifest, base: Path) -> bool:
+    """Takes the head off; whether there was one to be seen."""
     graphs = {str(n): ov.Core().read_model(base / file) for n, file in manifest.openvino.items()}
     cut = {name: graph.without_head(model) for name, model in graphs.items()}
     if cut.get("f32") is None:

@@ -21,6 +21,10 @@ class Features:
     splits: NDArray[np.str_]
     #: of the image file
     sha256: NDArray[np.str_]
+    #: of near-duplicates, as in the index
+    groups: NDArray[np.int64]
+    #: of the features: which are means over the positions of a map
+    means: NDArray[np.bool_]
     #: of the extractor
     identity: str
 

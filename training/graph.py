@@ -15,6 +15,7 @@ from torch import nn
 from shared.model.classifier import Head
 from shared.model.decode import Pixels
 from shared.model.manifest import Preprocess
+from shared.model.runtime_openvino import pooled_parts
 
 #: name of the tensor between tower and head, in every graph of ours
 FEATURES = "features"
@@ -55,6 +56,20 @@ def without_head(classifier: ov.Model) -> ov.Model | None:
             if FEATURES in output.get_names():
                 return ov.Model([ops.result(output)], classifier.get_parameters())
     return None
+
+
+def mean_features(extractor: Path) -> NDArray[np.bool_]:
+    """Of the features in the order of the graph: which are means of maps. Few graphs pool none."""
+    model = ov.Core().read_model(extractor)
+    count = model.output(0).get_partial_shape()[1].get_length()
+    by_view: list[bool] = []
+    for source in pooled_parts(model):
+        width = source.output(0).get_partial_shape()[1].get_length()
+        by_view += [source.get_type_name() == "ReduceMean"] * width
+    if not by_view:
+        return np.zeros(count, bool)
+    # Of several views, the first, the largest and the mean: see `FeatureExtractor.combined`.
+    return np.tile(by_view, count // len(by_view))
 
 
 def save_graph(model: ov.Model, path: Path, *, half: bool = True) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binomtest
+from sklearn import config_context
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from shared.model.labels import NO_SCRATCHES, SCRATCHES
@@ -65,10 +66,11 @@ def intervals(
     rng = np.random.default_rng(seed)
     classes = [np.flatnonzero(labels == label) for label in (NO_SCRATCHES, SCRATCHES)]
     found: dict[str, list[float]] = {}
-    for _ in range(resamples):
-        rows = np.concatenate([rng.choice(members, len(members)) for members in classes])
-        for name, value in statistics(probabilities[rows], labels[rows]).items():
-            found.setdefault(name, []).append(value)
+    with config_context(assume_finite=True, skip_parameter_validation=True):  # they are, each time
+        for _ in range(resamples):
+            rows = np.concatenate([rng.choice(members, len(members)) for members in classes])
+            for name, value in statistics(probabilities[rows], labels[rows]).items():
+                found.setdefault(name, []).append(value)
     ends = (50 * (1 - _CONFIDENCE), 50 * (1 + _CONFIDENCE))
     return {
         name: (float(low), float(high))

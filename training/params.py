@@ -68,8 +68,25 @@ class ThresholdParams(_Strict):
     recall: float | None = Field(None, gt=0, le=1)
 
 
+class RidgeParams(_Strict):
+    """What `training.ridge` chooses from."""
+
+    #: in numbers of features
+    penalties: tuple[Annotated[float, Field(gt=0)], ...] = Field((0.1, 0.3, 1, 3), min_length=1)
+    #: of the mean of a map beside its maximum
+    mean_weights: tuple[Annotated[float, Field(ge=0, le=1)], ...] = Field(
+        (1, 0.5, 0.25), min_length=1
+    )
+
+
 class TrainParams(_Strict):
     seed: int = Field(ge=0)
+    ridge: RidgeParams = RidgeParams()
+    #: training photos from which the validation split is held out from the head: then promises
+    #: can be made on it (`certify`), and with fewer its photos teach more than they could prove
+    hold_out: int = Field(500, ge=1)
+    #: training photos from which layers trained step by step are tried, too
+    large: int = Field(2000, ge=1)
     #: units between features and logits; 0 is a linear head
     hidden: int = Field(ge=0)
     #: share of the features that a training step does not see
@@ -141,7 +158,15 @@ class ExportParams(_Strict):
     int8: Int8Params | None = None
 
 
+class BuildParams(_Strict):
+    """Of `make train` and `training.build` alone; the stages know nothing of it."""
+
+    #: sizes of view that are tried beside that of `embed`, where the photos have the pixels
+    finer: tuple[Annotated[int, Field(ge=32, le=2048)], ...] = ()
+
+
 class Params(_Strict):
+    build: BuildParams = BuildParams()
     data: DataParams
     prepare: PrepareParams
     embed: EmbedParams

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 from safetensors.torch import save_file
+from scipy.special import expit
 from torch import Tensor
 from torch.nn.functional import cross_entropy, dropout
 
@@ -20,11 +21,10 @@ from shared.model.classifier import Head
 from shared.model.labels import SCRATCHES
 from training.features import Features
 from training.params import TrainParams
+from training.ridge import LEAST_DEVIATION, Choice, Labels, Learned, Photos, learn, losses
 from training.threshold import choose_threshold
 from training.workspace import Workspace, stage_parser, start
 
-#: below this a feature says nothing, and dividing by it would magnify noise
-_LEAST_DEVIATION = 1e-3
 _TEMPERATURES = np.geomspace(0.2, 10, 400)
 _log = logging.getLogger(__name__)
 
@@ -35,15 +35,20 @@ class Calibration(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     temperature: float
-    #: `scratches` from this probability on; also chosen on the validation split
+    #: `scratches` from this probability on; chosen without the test split, as the temperature is
     threshold: float = 0.5
-    weight_decay: float
+    #: of a head in closed form
+    ridge: Choice | None = None
+    #: of layers trained step by step
+    weight_decay: float | None = None
+    #: whether the validation split was not learned from
+    held_out: bool = False
     #: among how many heads the validation split chose: promises pay for it (`certify`)
     candidates: int = 1
-    #: on the validation split, after calibration
+    #: cross-entropy after calibration, on photos that were not learned from
     validation_loss: float
-    #: of the training split, by epoch
-    losses: tuple[float, ...]
+    #: of the training split, by epoch of the layers
+    losses: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -68,20 +73,60 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def train(features: Features, params: TrainParams) -> tuple[Head, Calibration]:
-    """The best head over all weight decays. The same input gives the same head."""
+def train(
+    features: Features, params: TrainParams, learned: Learned | None = None
+) -> tuple[Head, Calibration]:
+    """The head of least loss. The same input gives the same head.
+
+    Ridge regression learns from the splits of `learned_from` (`learned`, where that is done).
+    Layers are tried where photos are many: with fewer they lose (measured: docs/classifier.md).
+    """
+    splits = learned_from(features, params)
+    photos = Photos.of(features, *splits)
+    learned = learned or learn(photos, params.ridge, params.seed)
+    head, calibration = calibrated(learned, photos.labels, params)
+    found = head, calibration.model_copy(update={"held_out": "validation" not in splits})
+    _log.info("%s: cross-validated loss %.4f", found[1].ridge, found[1].validation_loss)
+    if np.count_nonzero(features.splits == "train") < params.large or not found[1].held_out:
+        return found
+    head, calibration = min(
+        found, _layers(features, params), key=lambda one: one[1].validation_loss
+    )
+    tried = len(params.weight_decays) + 1
+    return head, calibration.model_copy(update={"candidates": tried})
+
+
+def learned_from(features: Features, params: TrainParams) -> tuple[str, ...]:
+    """The splits that a head of ridge regression learns from."""
+    many = np.count_nonzero(features.splits == "train") >= params.hold_out
+    return ("train",) if many else ("train", "validation")
+
+
+def calibrated(learned: Learned, labels: Labels, params: TrainParams) -> tuple[Head, Calibration]:
+    """Ridge answers in log-odds: what is left to choose is the threshold."""
+    probabilities = expit(learned.margins)
+    return learned.head, Calibration(
+        temperature=1,
+        threshold=choose_threshold(probabilities, labels, params.threshold),
+        ridge=learned.choice,
+        validation_loss=float(losses(learned.margins, labels).mean()),
+    )
+
+
+def _layers(features: Features, params: TrainParams) -> tuple[Head, Calibration]:
+    """The best over all weight decays, on the validation split."""
     training, validation = Batch.of(features, "train"), Batch.of(features, "validation")
     tried: list[tuple[Head, Calibration]] = []
     for decay in params.weight_decays:
-        head, losses = fit(training, params, decay)
+        head, by_epoch = fit(training, params, decay)
         temperature, loss = calibrate(logits_of(head, validation.values), validation.labels)
         _log.info("weight decay %g: validation loss %.4f", decay, loss)
         calibration = Calibration(
             temperature=temperature,
             weight_decay=decay,
-            candidates=len(params.weight_decays),
+            held_out=True,
             validation_loss=loss,
-            losses=tuple(losses),
+            losses=tuple(by_epoch),
         )
         tried.append((head, calibration))
     head, calibration = min(tried, key=lambda candidate: candidate[1].validation_loss)
@@ -105,7 +150,7 @@ def fit(batch: Batch, params: TrainParams, weight_decay: float) -> tuple[Head, l
 def _standardising(values: Tensor, hidden: int) -> Head:
     head = Head(values.shape[1], hidden)
     head.shift.copy_(values.mean(0).half())
-    head.scale.copy_((1 / (values.std(0) + _LEAST_DEVIATION)).half())
+    head.scale.copy_((1 / (values.std(0) + LEAST_DEVIATION)).half())
     return head
 
 
@@ -164,8 +209,8 @@ def save(head: Head, calibration: Calibration, work: Workspace) -> None:
     work.calibration.write_text(calibration.model_dump_json(indent=1))
 
 
-def run(params: TrainParams, work: Workspace) -> Calibration:
-    head, calibration = train(Features.load(work.features), params)
+def run(params: TrainParams, work: Workspace, learned: Learned | None = None) -> Calibration:
+    head, calibration = train(Features.load(work.features), params, learned)
     save(head, calibration, work)
     return calibration
 

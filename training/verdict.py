@@ -50,6 +50,8 @@ class Verdict:
     clean: Share
     auroc: float
     cross_validated: bool
+    #: sizes of view, in a sentence
+    compared: str | None
     dropped: tuple[Dropped, ...]
     near_duplicates: int
 
@@ -62,6 +64,7 @@ class Verdict:
         features: Features,
         *,
         cross_validated: bool,
+        compared: str | None = None,
     ) -> Verdict:
         metrics = json.loads(work.metrics.read_text())
         judged = features.labels if cross_validated else features.of("test")[1]
@@ -74,6 +77,7 @@ class Verdict:
             clean=Share(round(metrics["specificity"] * counts[NO_SCRATCHES]), counts[NO_SCRATCHES]),
             auroc=metrics["auroc"],
             cross_validated=cross_validated,
+            compared=compared,
             dropped=index.dropped,
             near_duplicates=len(index.images) - len(groups),
         )
@@ -108,6 +112,7 @@ class Verdict:
             f"  scratched photos found   {self.scratched}",
             f"  other photos left alone  {self.clean}",
             f"  AUROC                    {self.auroc:.3f} (1 is perfect, 0.5 is a coin)",
+            *([self.compared] if self.compared else []),
             "Photos of another place, lamp or camera may go worse.",
         ]
 

@@ -82,7 +82,7 @@ class Station:
             max_bytes=settings.inference_log_max_bytes,
             backups=settings.inference_log_backups,
         )
-        self._alerts = open_alerts(settings, self.metrics.mailed)
+        self._alerts = open_alerts(settings, redis, self.metrics.mailed)
         self._sweeper = Sweeper(
             redis,
             partial(send, celery_app(settings, results=False)),
@@ -133,8 +133,8 @@ class Station:
     def _tell(self, outcome: Outcome) -> None:
         self._logbook.write(outcome)
         self.metrics.finished(outcome)
-        if outcome.failure and self._alerts:
-            self._alerts.report(outcome.id, outcome.failure)
+        if self._alerts:
+            self._alerts.tell(outcome)
 
     def beat(self, name: str) -> None:
         """Says that this worker is ready; ends the process when the model is stuck."""

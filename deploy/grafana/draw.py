@@ -74,7 +74,8 @@ def draw_heatmap(axes: Axes, panel: dict[str, Any], prometheus: str, minutes: fl
 
 def main(prometheus: str, minutes: str, file: str) -> None:
     panels = json.loads(DASHBOARD.read_text())["panels"]
-    figure, grid = plt.subplots(5, 3, figsize=(16, 18), layout="constrained")
+    rows = 1 + max(panel["gridPos"]["y"] for panel in panels) // 7
+    figure, grid = plt.subplots(rows, 3, figsize=(16, 3.6 * rows), layout="constrained")
     figure.suptitle("Scratch detector: the dashboard's queries on a running stack under load")
     for panel in panels:
         at = panel["gridPos"]

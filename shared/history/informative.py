@@ -3,13 +3,14 @@
 Doubt is how near a probability lies to the threshold, from 0 to 1. Among the photos of greatest
 doubt, one after the other is taken whose doubt times its distance from all that were taken, or
 labelled before, is greatest: farthest-point traversal (Gonzalez, 1985), weighted. Without
-embeddings, doubt alone decides.
+embeddings, or without numpy, which the api's image spares, doubt alone decides.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from sqlalchemy import ColumnElement, case, func, select
@@ -40,7 +41,7 @@ def most_informative(store: HistoryStore, count: int) -> list[Answered]:
     """
     candidates = _most_doubtful(store, max(count * _CANDIDATES, _FEWEST_CANDIDATES))
     space = _prevailing_space(candidates)
-    if space is None:
+    if space is None or find_spec("numpy") is None:
         return candidates[:count]
     return _spread(candidates, _labelled_embeddings(store, space), space, count)
 

@@ -196,23 +196,28 @@ class HistoryStore:
                 found.setdefault(row.sha256, (Answered.of_row(row), row.label))
         return list(found.values())
 
-    def forget(self, task_id: str) -> int:
-        """Removes a task's photo, every copy of it, and all words about it; how many copies."""
+    def forget(self, task_id: str) -> tuple[list[str], int]:
+        """Removes a task's photo with all its copies, and all words about them.
+
+        The ids of the tasks whose photos were kept, and the number of words.
+        """
         with self.database.begin() as connection:
-            hashes = select(images.c.sha256).where(images.c.task_id == task_id)
+            kept = select(images.c.sha256).where(images.c.task_id == task_id)
             heard = select(feedback.c.sha256).where(feedback.c.task_id == task_id)
-            same = images.c.sha256.in_(hashes.union(heard))
-            copies = connection.execute(select(images).where(same)).all()
-        self.remove([Answered.of_row(row) for row in copies])
-        with self.database.begin() as connection:
-            tasks = [row.task_id for row in copies] + [task_id]
-            hashes_gone = {row.sha256 for row in copies}
-            connection.execute(
-                delete(feedback).where(
-                    or_(feedback.c.task_id.in_(tasks), feedback.c.sha256.in_(hashes_gone))
-                )
+            same = images.c.sha256.in_(kept.union(heard))
+            copies = [
+                Answered.of_row(row) for row in connection.execute(select(images).where(same))
+            ]
+        self.remove(copies)
+        tasks = [answer.task_id for answer in copies]
+        words = delete(feedback).where(
+            or_(
+                feedback.c.task_id.in_([*tasks, task_id]),
+                feedback.c.sha256.in_({answer.sha256 for answer in copies}),
             )
-        return len(copies)
+        )
+        with self.database.begin() as connection:
+            return tasks, connection.execute(words).rowcount
 
     def remove(self, answers: Iterable[Answered]) -> None:
         """Images and answers, not the words about them."""

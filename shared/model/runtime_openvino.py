@@ -144,7 +144,9 @@ def _automatic(manifest: Manifest) -> Precision:
     has = ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     if "int8" in manifest.openvino and "INT8" in has:  # shipped only if it loses next to nothing
         return "int8"
-    return "bf16" if "BF16" in has and "bf16" in manifest.tolerance else "f32"
+    # Where promises were made, none holds in a precision that they were not made in.
+    promised = "bf16" in manifest.certificates or not manifest.certificates
+    return "bf16" if "BF16" in has and "bf16" in manifest.tolerance and promised else "f32"
 
 
 def show_features(model: ov.Model, head: Path) -> FeaturesOf | None:
@@ -173,21 +175,32 @@ def show_features(model: ov.Model, head: Path) -> FeaturesOf | None:
 def with_maps(model: ov.Model) -> ov.Model:
     """The graph with more outputs: the pooled features, then the maps they were pooled from.
 
+    A graph in which no maps are pooled stays as it is.
+    """
+    parts = pooled_parts(model)
+    if parts:
+        joined = next(iter(parts[0].output(0).get_target_inputs())).get_node()
+        maps = [_unquantised(part) for part in parts if _is_pooling(part, "ReduceMean")]
+        model.add_outputs([joined.output(0), *maps])
+    return model
+
+
+def pooled_parts(model: ov.Model) -> list[ov.Node]:
+    """What the pooled features of a view are joined of, in their order; nothing where none are.
+
     Found by their shape in any graph that `Classifier` was exported to: one Concat that joins the
     mean and the maximum over the positions of each map, in the order of the depths. In int8 the
-    mean is of the map as it was quantised: the map before that is the one. A graph without such a
-    Concat (no maps are pooled) stays as it is.
+    mean is of the map as it was quantised: the map before that is the one.
     """
     for node in model.get_ordered_ops():
         if node.get_type_name() != "Concat":
             continue
-        sources = [value.get_node() for value in node.input_values()]
-        maps = [_unquantised(source) for source in sources if _is_pooling(source, "ReduceMean")]
-        peaks = [_unquantised(source) for source in sources if _is_pooling(source, "ReduceMax")]
+        parts = [value.get_node() for value in node.input_values()]
+        maps = [_unquantised(part) for part in parts if _is_pooling(part, "ReduceMean")]
+        peaks = [_unquantised(part) for part in parts if _is_pooling(part, "ReduceMax")]
         if maps and maps == peaks:
-            model.add_outputs([node.output(0), *maps])
-            return model
-    return model
+            return parts
+    return []
 
 
 def _standardised(model: ov.Model, layers: int) -> ov.Output | None:

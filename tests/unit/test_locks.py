@@ -14,9 +14,9 @@ EXTRAS = {
     "serve": ["serve"],
     "dev": ["dev"],
     "data": ["gdrive"],
-    "image-api": ["api", "flower", "otel"],
-    "image-worker": ["worker", "otel"],
-    "image-worker-gpu": ["worker", "otel", "torch"],
+    "image-api": ["api", "flower", "otel", "postgres"],
+    "image-worker": ["worker", "otel", "postgres"],
+    "image-worker-gpu": ["worker", "otel", "postgres", "torch"],
 }
 PIN = re.compile(r"^([A-Za-z0-9._-]+)(?:\[[^]]*\])?==([^ ;\\\n]+)", re.MULTILINE)
 

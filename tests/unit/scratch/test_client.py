@@ -122,6 +122,27 @@ def test_a_callback_is_ordered_with_the_photo(ask: Ask) -> None:
     assert b"callback_url" not in without.content
 
 
+@pytest.mark.parametrize("note", [None, "a reflection"])
+def test_feedback(ask: Ask, note: str | None) -> None:
+    told = {"task_id": "t1", "label": "no_scratches", "pred": "scratches", "image_kept": True}
+    service = Service()
+    service.first = [busy(), httpx.Response(200, json=told)]
+
+    assert ask(service, "feedback", "t1", "wrong", note=note) == scratch.Feedback(**told)
+    *_, request = service.requests
+    assert (request.method, request.url.path) == ("POST", "/tasks/t1/feedback")
+    said = {"label": "wrong", "note": note} if note else {"label": "wrong"}
+    assert json.loads(request.content) == said
+
+
+def test_feedback_that_is_refused(ask: Ask) -> None:
+    service = Service()
+    service.first = [httpx.Response(404, json={**PROBLEM, "code": "task_not_found"})]
+    with pytest.raises(scratch.Refused) as refused:
+        ask(service, "feedback", "t9", "right")
+    assert refused.value.code == "task_not_found"
+
+
 def test_a_busy_service_is_asked_again_under_the_same_key(ask: Ask) -> None:
     service = Service()
     service.first = [busy(), busy(429), httpx.ConnectError("gone")]

@@ -22,6 +22,9 @@ from training.rowcache import RowCache
 from training.tower import write_extractor
 from training.workspace import Workspace
 
+#: of the features of MeanColour
+MEANS = np.ones(3, bool)
+
 
 class MeanColour:
     """Stands for a tower; counts what it is shown."""
@@ -71,10 +74,10 @@ def test_rows_keep_the_order_of_the_index(
     photos: Path, params: Params, work: Workspace, spec: ExtractorSpec, cache: RowCache
 ) -> None:
     index = prepare.run(params.prepare, work, photos)
-    features = collect(index, embed(index, spec, MeanColour(), cache, batch=5), "x")
+    features = collect(index, embed(index, spec, MeanColour(), cache, batch=5), MEANS, "x")
     assert features.sha256.tolist() == [image.sha256 for image in index.images]
     alone = embed(index, spec, MeanColour(), RowCache(work.root / "other"), batch=1)
-    np.testing.assert_array_equal(features.values, collect(index, alone, "x").values)
+    np.testing.assert_array_equal(features.values, collect(index, alone, MEANS, "x").values)
 
 
 def test_an_image_that_breaks_between_stages_is_left_out_and_said(
@@ -92,12 +95,15 @@ def test_features_survive_their_file(work: Workspace) -> None:
         labels=np.array([0, 1]),
         splits=np.array(["train", "test"]),
         sha256=np.array(["a", "b"]),
+        groups=np.arange(2),
+        means=np.array([True, False]),
         identity="x",
     )
     features.save(work.features)
     stored = Features.load(work.features)
     assert stored.identity == "x"
     np.testing.assert_array_equal(stored.of("test")[0], [[0, 1]])
+    np.testing.assert_array_equal(stored.means, [True, False])
 
 
 def test_identity_follows_what_features_depend_on(params: Params, work: Workspace) -> None:

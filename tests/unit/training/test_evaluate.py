@@ -53,6 +53,8 @@ def work(
         labels=np.array([LABELS.index(image.label) for image in index.images]),
         splits=np.array([image.split for image in index.images]),
         sha256=np.array([image.sha256 for image in index.images]),
+        groups=np.array([image.group for image in index.images]),
+        means=np.zeros(4, bool),
         identity="none",
     ).save(done.features)
     done.extractor.mkdir()

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from shared.model.classifier import Head
+from training import train as training_train
 from training.features import Features
 from training.params import Params, TrainParams
-from training.train import Batch, calibrate, fit, logits_of, run, train
+from training.train import Batch, Calibration, _layers, calibrate, fit, logits_of, run, train
 from training.workspace import Workspace
 
 
@@ -24,6 +27,8 @@ def features() -> Features:
         labels=labels,
         splits=np.repeat(["train", "validation", "test"], 100),
         sha256=np.arange(300).astype(str),
+        groups=np.arange(300),
+        means=np.zeros(6, bool),
         identity="x",
     )
 
@@ -74,13 +79,45 @@ def test_the_stored_head_answers_as_the_trained_one(
     assert torch.equal(logits_of(Head.from_file(work.head), values), logits_of(head, values))
 
 
+@pytest.mark.parametrize(("hold_out", "held_out"), [(100, True), (101, False)])
+def test_what_promises_rest_on_is_not_learned_from_where_photos_are_many(
+    features: Features, params: Params, hold_out: int, held_out: bool
+) -> None:
+    _, calibration = train(features, params.train.model_copy(update={"hold_out": hold_out}))
+    assert calibration.held_out is held_out
+    # Then other validation photos give the same head, or do not
+    changed = replace(features, values=features.values.copy())
+    changed.values[features.splits == "validation"] *= -1
+    heads = [
+        train(each, params.train.model_copy(update={"hold_out": hold_out}))[0].state_dict()
+        for each in (features, changed)
+    ]
+    same = all(torch.equal(heads[0][name], heads[1][name]) for name in heads[0])
+    assert same is held_out
+
+
+@pytest.mark.parametrize(("large", "tried"), [(100, True), (101, False)])
+def test_layers_are_tried_where_photos_are_many(
+    features: Features,
+    params: Params,
+    large: int,
+    tried: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    better = Head(6), Calibration(temperature=1, weight_decay=1, validation_loss=0)
+    monkeypatch.setattr(training_train, "_layers", lambda *_: better)
+    _, calibration = train(features, params.train.model_copy(update={"large": large}))
+    assert (calibration.weight_decay == 1) is tried
+    assert (calibration.ridge is None) is tried
+
+
 def test_weight_decay_is_chosen_on_the_validation_split(features: Features, params: Params) -> None:
     losses = {
-        decay: train(features, _only(params.train, decay))[1].validation_loss
+        decay: _layers(features, _only(params.train, decay))[1].validation_loss
         for decay in (0.01, 30.0)
     }
     both = params.train.model_copy(update={"weight_decays": (0.01, 30.0)})
-    chosen = train(features, both)[1]
+    chosen = _layers(features, both)[1]
     assert chosen.weight_decay == min(losses, key=lambda decay: losses[decay])
 
 

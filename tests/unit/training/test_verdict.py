@@ -18,6 +18,7 @@ VERDICT = Verdict(
     clean=Share(152, 153),
     auroc=0.999,
     cross_validated=False,
+    compared=None,
     dropped=(),
     near_duplicates=2,
 )
@@ -29,6 +30,10 @@ def test_it_names_counts_interval_and_command() -> None:
     assert "On 187 photos that it has not learned from" in text
     assert "34 of 34 (95 % interval: 89.8 to 100.0 %)" in text
     assert "SCRATCH_CKPT=ckpts/door make serve" in text
+
+
+def test_it_says_which_views_were_tried() -> None:
+    assert "Views: 448 pays" in str(replace(VERDICT, compared="Views: 448 pays"))
 
 
 def test_it_names_what_was_left_out_but_not_without_end() -> None:

@@ -103,20 +103,21 @@ def test_what_is_forgotten_leaves_no_trace(store: HistoryStore, settings: Settin
     for answer in (ONE, TWO, copy):
         say(store, answer, "scratches", note="mine")
 
-    assert store.forget(ONE.task_id) == 2
+    tasks, words = store.forget(ONE.task_id)
+    assert sorted(tasks) == [ONE.task_id, copy.task_id] and words == 2
 
     assert store.find(ONE.task_id) is None and store.find(copy.task_id) is None
     assert store.words(ONE.task_id) == [] and store.words(copy.task_id) == []
     files = [path.name for path in (settings.data_dir / "history").rglob("*") if path.is_file()]
     assert files == [TWO.task_id]
     assert store.words(TWO.task_id)
-    assert store.forget(ONE.task_id) == 0
+    assert store.forget(ONE.task_id) == ([], 0)
 
 
 def test_words_alone_are_forgotten_too(store: HistoryStore) -> None:
     say(store, ONE, "scratches", note="mine")
 
-    assert store.forget(ONE.task_id) == 0
+    assert store.forget(ONE.task_id) == ([], 1)
     assert store.words(ONE.task_id) == []
 
 
