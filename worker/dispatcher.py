@@ -19,8 +19,8 @@ from worker.courier import Receipt
 
 logger = logging.getLogger(__name__)
 
-#: attempts at once: of all receivers, and of one
-_AT_ONCE, _AT_ONE = 64, 16
+#: attempts at once: of all receivers, and of one, which may be a small server
+_AT_ONCE, _AT_ONE = 64, 6
 #: callbacks to one receiver that are taken up at a time. The rest of them come later, so that a
 #: receiver that is dead does not stand before all others
 _HELD = 200

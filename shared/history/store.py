@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from typing import Any, Self
 
@@ -119,7 +120,8 @@ class HistoryStore:
         self.database.close()
 
     def keep(self, answered: Sequence[tuple[Answered, bytes]]) -> int:
-        """Writes answers and images; how many. One whose image cannot be written is not kept.
+        """Writes answers and images; how many. From the first image that cannot be written on, none
+        is kept: a store that is away would take its time to say so of each.
 
         The row comes first: what is there without its file is removed with its time, and no file
         is ever there without a row.
@@ -130,15 +132,13 @@ class HistoryStore:
         ]
         with self.database.begin() as connection:
             connection.execute(_insert_new(connection), rows)
-        lost = []
-        for row, (_, image) in zip(rows, answered, strict=True):
-            try:
+        written = 0
+        with suppress(HistoryUnavailable):
+            for row, (_, image) in zip(rows, answered, strict=True):
                 self.files.write(row["file_key"], image)
-            except HistoryUnavailable:
-                lost.append(row["task_id"])
-        if lost:
-            self._delete_rows(lost)
-        return len(rows) - len(lost)
+                written += 1
+        self._delete_rows([row["task_id"] for row in rows[written:]])
+        return written
 
     def find(self, task_id: str) -> Answered | None:
         with self.database.begin() as connection:
@@ -228,6 +228,8 @@ class HistoryStore:
         self._delete_rows(gone)
 
     def _delete_rows(self, task_ids: list[str]) -> None:
+        if not task_ids:
+            return
         with self.database.begin() as connection:
             for start in range(0, len(task_ids), _AT_ONCE):
                 some = task_ids[start : start + _AT_ONCE]
