@@ -83,7 +83,8 @@ def create_app(
     app.state.limiter = redis_limiter(limit, redis) if (limit := settings.upload_limit) else None
     app.state.metrics = Metrics(lambda: results.waiting, queue_limit=settings.queue_limit)
     app.state.service = service = InspectionService(settings, intake, sender, results)
-    app.state.feedback = feedback = FeedbackService(history, service, redis)
+    feedback = FeedbackService(history, service, redis, app.state.metrics.told)
+    app.state.feedback = feedback
     app.state.links = LinkService(redis, feedback)
     app.add_middleware(Measured, metrics=app.state.metrics)
     app.add_middleware(Guarded)

@@ -316,7 +316,8 @@ class InspectionService:
         except (RedisError, OSError, BrokerUnavailable) as error:
             with contextlib.suppress(RedisError, OSError):
                 await self._intake.withdraw(job.id)
-            if isinstance(error, OutOfMemoryError):
+            # A script tells it in the text of another error.
+            if isinstance(error, OutOfMemoryError) or "OOM command" in str(error):
                 raise StorageFull from error
             raise BrokerUnavailable from error
         self._capacity.accepted(len(image))

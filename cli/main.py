@@ -329,14 +329,52 @@ def retrain(
         typer.Option(help="Folder of photos [default: `dvc repro`, or else params.yaml]."),
     ] = None,
     pull: Annotated[bool, typer.Option("--pull", help="First, `dvc pull`.")] = False,
+    if_drift: Annotated[
+        bool, typer.Option("--if-drift", help="Only if the photos have lastingly changed.")
+    ] = False,
     report: Annotated[Path, typer.Option(help="Folder of retrain.md and retrain.json.")] = Path(
         ".data/retrain"
     ),
 ) -> None:
     """Train a candidate and hold it against SCRATCH_CKPT: is it better beyond noise?"""
+    from cli.models import refusing
     from cli.retrain import retrain as run
+    from cli.retrain import retrain_if_drifted
 
-    raise typer.Exit(run(_settings(), data=data, pull=pull, report=report))
+    settings = _settings()
+    if if_drift:
+        train = lambda: run(settings, data=data, pull=pull, report=report)  # noqa: E731
+        raise typer.Exit(refusing(lambda: retrain_if_drifted(settings, train)))
+    raise typer.Exit(run(settings, data=data, pull=pull, report=report))
+
+
+@app.command()
+def drift(
+    json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+) -> None:
+    """Say whether photos or the rate of scratches have changed, as the workers saw it last."""
+    from cli.drift import show
+    from cli.models import refusing
+
+    raise typer.Exit(refusing(lambda: show(_settings(), as_json=json)))
+
+
+@app.command()
+def recall(
+    model: Annotated[
+        str | None, typer.Option(help="A checkpoint in SCRATCH_CKPTS [default: SCRATCH_CKPT].")
+    ] = None,
+    images: Annotated[
+        bool, typer.Option("--images", help="Judge kept images where embeddings do not help.")
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="JSON lines instead of CSV.")] = False,
+) -> None:
+    """List answers of the history that this model would give otherwise, the worst first."""
+    from cli.recall import recall as run
+
+    settings = _settings()
+    folder = settings.ckpts / model if model else settings.ckpt
+    raise typer.Exit(run(folder, settings, images=images, as_json=json))
 
 
 if __name__ == "__main__":

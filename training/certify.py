@@ -160,11 +160,11 @@ def of_graph(
     return held_out.certified(np.stack([rows[content] for content in contents]), params)
 
 
-def run(params: CertifyParams, work: Workspace, *, held_out: bool = True) -> Certificate:
-    """Without `held_out`, the head has learned from all photos, and nothing can be promised."""
+def run(params: CertifyParams, work: Workspace) -> Certificate:
+    """Where the head has learned from the validation split, nothing can be promised."""
     calibration = Calibration.model_validate_json(work.calibration.read_text())
     work.reference.unlink(missing_ok=True)
-    if held_out:
+    if calibration.held_out:
         features = Features.load(work.features)
         head, index = Head.from_file(work.head), load_index(work.index)
         photos = HeldOut(index, work, features, head, calibration)

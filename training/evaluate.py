@@ -94,8 +94,10 @@ def _decide(work: Workspace, head: Head, calibration: Calibration) -> Decide:
 
 
 def _unlike(work: Workspace) -> NDArray[np.bool_]:
-    """Of each test photo, whether it is unlike the photos of the reference."""
+    """Of each test photo, whether it is unlike the photos of the reference, if there is one."""
     values, _ = Features.load(work.features).of("test")
+    if not work.reference.exists():
+        return np.zeros(len(values), np.bool_)
     reference = Reference.load(work.reference)
     return np.array([reference.place(row).unlike for row in values])
 

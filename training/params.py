@@ -82,6 +82,9 @@ class RidgeParams(_Strict):
 class TrainParams(_Strict):
     seed: int = Field(ge=0)
     ridge: RidgeParams = RidgeParams()
+    #: training photos from which the validation split is held out from the head: then promises
+    #: can be made on it (`certify`), and with fewer its photos teach more than they could prove
+    hold_out: int = Field(500, ge=1)
     #: training photos from which layers trained step by step are tried, too
     large: int = Field(2000, ge=1)
     #: units between features and logits; 0 is a linear head

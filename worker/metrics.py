@@ -131,6 +131,11 @@ class WorkerMetrics:
             ["outcome"],
             registry=registry,
         )
+        for outcome in ("kept", "skipped", "failed"):
+            self._archived.labels(outcome)
+        for state in get_args(State):
+            self._drift.labels(state)
+            self._drift_windows.labels(state)
         for outcome in ("sent", "failed"):
             self._mails.labels(outcome)
         for outcome in ("sent", "failed", "given_up"):

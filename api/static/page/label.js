@@ -32,18 +32,18 @@ async function refill() {
   return found;
 }
 
+/** The next photo, and only when it is there what was told: until then keys do nothing. */
 async function show(told) {
-  let found = null;
-  if (!queue.length) found = await refill();
+  const found = queue.length ? null : await refill();
   const item = queue[0];
-  $("labelling").hidden = !item;
-  $("undo").disabled = !done.length;
-  tell([told, item ? `${left} unlabelled.` : nothing(found)]);
-  if (!item) return;
-  const source = await url(item);
+  const source = item && (await url(item));
   $("photo").hidden = !source;
   $("unseen").hidden = Boolean(source);
   if (source) $("photo").src = source;
+  $("labelling").hidden = !item;
+  for (const button of document.querySelectorAll("[data-says]")) button.disabled = !item;
+  $("undo").disabled = !done.length;
+  tell([told, item ? `${left} unlabelled.` : nothing(found)]);
   for (const next of queue.slice(1, 3)) url(next); // while a person looks
 }
 

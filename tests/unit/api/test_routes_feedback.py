@@ -80,6 +80,9 @@ async def test_the_last_word_counts_and_can_be_taken_back(client, redis, history
     assert response.status_code == 200 and response.json()["label"] is None
     assert [word.label for word in history.words(task_id)] == ["no_scratches", "scratches", None]
     assert labels(redis) == {}
+    metrics = (await client.get("/metrics")).text
+    for said in ("right", "wrong", "taken_back"):
+        assert f'scratch_feedback_total{{said="{said}"}} 1.0' in metrics
 
 
 async def test_the_history_knows_tasks_that_redis_has_forgotten(client, redis, history):

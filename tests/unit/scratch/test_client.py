@@ -96,6 +96,14 @@ def test_a_photo_is_sent_and_waited_for(ask: Ask) -> None:
     assert b"image" in upload.content
 
 
+def test_the_verdict_comes_along_where_the_service_tells_it(ask: Ask) -> None:
+    told = {"verdict": "review", "bound": "missed scratches at most 1 %", "reason": "between"}
+
+    answer = ask(Service(view(**told)), "predict", b"image")
+
+    assert (answer.verdict, answer.bound, answer.reason) == tuple(told.values())
+
+
 def test_a_path_is_read_and_not_told(ask: Ask, tmp_path: Path) -> None:
     (tmp_path / "secret-customer.jpg").write_bytes(b"pixels")
     service = Service()

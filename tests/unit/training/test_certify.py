@@ -130,7 +130,8 @@ def features(splits: list[str]) -> Features:
     count = len(splits)
     names = np.array([f"{number:02}" for number in range(count)])
     zeros = np.zeros(count, np.int64)
-    return Features(np.zeros((count, 1), np.float32), zeros, np.array(splits), names, "x")
+    values, means = np.zeros((count, 1), np.float32), np.zeros(1, np.bool_)
+    return Features(values, zeros, np.array(splits), names, zeros, means, "x")
 
 
 def test_near_duplicates_count_once_and_other_splits_not_at_all(tmp_path: object) -> None:

@@ -62,6 +62,19 @@ def test_it_tells_what_became_of_each_mail_and_what_waits() -> None:
     assert made.waiting() == 0
 
 
+def test_a_warning_is_of_no_inspection() -> None:
+    outbox = Outbox()
+    made = alerts(outbox, window_s=60)
+    made.warn("drift_camera", "sharpness moved")
+    made.warn("drift_camera", "sharpness, brightness moved")
+    made.close()
+
+    (mail,) = outbox.mails
+    assert mail["Subject"] == "Scratch detector: drift_camera"
+    assert "sharpness, brightness moved" in mail.get_content()
+    assert "task" not in mail.get_content()
+
+
 def test_equal_errors_within_a_window_are_one_mail() -> None:
     outbox = Outbox()
     made = alerts(outbox, window_s=60)
