@@ -8,7 +8,7 @@ SERVE := $(VENV)/.serve
 DEV := $(VENV)/.dev
 
 .DEFAULT_GOAL := help
-.PHONY: help serve demo train mlflow retrain test chaos fuzz lint format ckpt lock clean docs test-rabbitmq test-postgres images-check promtool data deploy
+.PHONY: help serve demo train mlflow retrain test chaos fuzz lint format ckpt lock clean docs test-rabbitmq test-postgres pictures images-check promtool data deploy
 .PHONY: hashes audit bench retrain-proposal secrets
 
 help: ## what there is
@@ -57,8 +57,8 @@ ckpt: $(DEV) ## make the bundled checkpoint again from params.yaml, as far as an
 mlflow: $(DEV) ## look at training runs and models: http://127.0.0.1:5000
 	@$(BIN)/scratch mlflow
 
-retrain: $(DEV) ## train a candidate ([DATA=folder] [PULL=1]) and compare it with the champion
-	@exec $(BIN)/scratch retrain $(if $(DATA),--data "$(DATA)") $(if $(PULL),--pull)
+retrain: $(DEV) ## train a candidate ([DATA=folder] [PULL=1] [IF_DRIFT=1]) and compare it with the champion
+	@exec $(BIN)/scratch retrain $(if $(DATA),--data "$(DATA)") $(if $(PULL),--pull) $(if $(IF_DRIFT),--if-drift)
 
 retrain-proposal: ## in its workflow: open a pull request with a candidate that is better
 	@deploy/retrain-proposal.sh
@@ -76,6 +76,9 @@ docs: $(DEV) ## write docs/configuration.md anew from the settings
 
 secrets: ## passwords of your own for docker-compose.yml, in .secrets/
 	@deploy/secrets.sh
+
+pictures: $(DEV) ## make the pictures of the page in docs/ anew (needs Chromium)
+	$(BIN)/python -m tests.e2e.pictures
 
 images-check: $(SERVE) ## build both images without Docker and run them (root on Debian)
 	PYTHON=$(BIN)/python deploy/images-check.sh
@@ -102,9 +105,9 @@ hashes: $(BIN)/python ## write locks/ for the versions in requirements.lock
 	$(call hashed,dev,pyproject.toml locks/build.in --extra dev)
 	$(call hashed,data,pyproject.toml --extra gdrive --no-strip-extras)
 	$(call hashed,image-build,locks/build.in)
-	$(call hashed,image-api,pyproject.toml --extra api --extra flower --extra otel)
-	$(call hashed,image-worker,pyproject.toml --extra worker --extra otel)
-	$(call hashed,image-worker-gpu,pyproject.toml --extra worker --extra otel --extra torch)
+	$(call hashed,image-api,pyproject.toml --extra api --extra flower --extra otel --extra postgres)
+	$(call hashed,image-worker,pyproject.toml --extra worker --extra otel --extra postgres)
+	$(call hashed,image-worker-gpu,pyproject.toml --extra worker --extra otel --extra postgres --extra torch)
 
 # $(call hashed,NAME,WHAT IS ASKED FOR)
 hashed = $(BIN)/uv pip compile --quiet $(2) --constraint requirements.lock --universal --python-version 3.11 \

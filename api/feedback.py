@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -42,10 +43,18 @@ class Noted:
 class FeedbackService:
     """SQL runs in threads. Raises HistoryUnavailable, and RedisError as InspectionService does."""
 
-    def __init__(self, store: HistoryStore, service: InspectionService, redis: Redis) -> None:
+    def __init__(
+        self,
+        store: HistoryStore,
+        service: InspectionService,
+        redis: Redis,
+        count: Callable[[str], None],
+    ) -> None:
+        """`count` is told whether an answer was `right` or `wrong`, or a word `taken_back`."""
         self._store = store
         self._service = service
         self._redis = redis
+        self._count = count
 
     async def say(
         self,
@@ -74,6 +83,7 @@ class FeedbackService:
             **Word.about(answer),
         )
         await asyncio.to_thread(self._store.say, word)
+        self._count("taken_back" if label is None else "right" if label == pred else "wrong")
         await self._tell_trial(task_id, label)
         return Noted(task_id=task_id, label=label, pred=pred, image_kept=kept is not None)
 

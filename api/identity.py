@@ -51,17 +51,17 @@ async def _identified(
     request.state.key_name = gate.name_of(bearer.credentials if bearer else header)
 
 
-async def _client(
-    request: Request,
-    x_client_id: Annotated[
-        str | None, Header(description="Any name of your own: one client, one model of a trial")
-    ] = None,
-) -> str:
+ClientId = Annotated[
+    str | None, Header(description="Any name of your own: one client, one model of a trial")
+]
+
+
+def client_key(request: Request, client_id: str | None) -> str:
     """Opaque, the same for the same client; empty when neither header nor key names one."""
     key_name = getattr(request.state, "key_name", None)
-    if not (key_name or x_client_id):
+    if not (key_name or client_id):
         return ""
-    return hashlib.sha256(f"{key_name}\n{x_client_id}".encode()).hexdigest()[:16]
+    return hashlib.sha256(f"{key_name}\n{client_id}".encode()).hexdigest()[:16]
 
 
 async def _reviewer(request: Request) -> None:
@@ -77,4 +77,3 @@ async def _reviewer(request: Request) -> None:
 Identified = Depends(_identified)
 #: after `Identified`: may look through photos that others have sent
 Reviewer = Depends(_reviewer)
-Client = Annotated[str, Depends(_client)]

@@ -18,9 +18,10 @@ from api.fairness import redis_limiter
 from api.feedback import FeedbackService
 from api.headers import Guarded
 from api.identity import Gate, Identified
+from api.links import LinkService
 from api.metrics import Measured, Metrics
 from api.results import SWEEP_S, ResultWaiter
-from api.routes import docs, events, health, page, predict, tasks
+from api.routes import docs, events, health, page, predict, say, tasks
 from api.routes import feedback as feedback_routes
 from api.sender import CelerySender, Sender
 from api.service import InspectionService
@@ -82,7 +83,9 @@ def create_app(
     app.state.limiter = redis_limiter(limit, redis) if (limit := settings.upload_limit) else None
     app.state.metrics = Metrics(lambda: results.waiting, queue_limit=settings.queue_limit)
     app.state.service = service = InspectionService(settings, intake, sender, results)
-    app.state.feedback = FeedbackService(history, service, redis)
+    feedback = FeedbackService(history, service, redis, app.state.metrics.told)
+    app.state.feedback = feedback
+    app.state.links = LinkService(redis, feedback)
     app.add_middleware(Measured, metrics=app.state.metrics)
     app.add_middleware(Guarded)
     for module in (predict, tasks, events, feedback_routes):
@@ -91,7 +94,7 @@ def create_app(
             dependencies=[Identified],
             responses=errors.problem_responses(401),
         )
-    for module in (health, docs, page):
+    for module in (health, docs, page, say):
         app.include_router(module.router)
     errors.install(app)
     return app

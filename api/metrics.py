@@ -45,6 +45,14 @@ class Metrics:
         self._refusals = Counter(
             "scratch_refusals", "Problems answered, by code", ["code"], registry=self._registry
         )
+        self._feedback = Counter(
+            "scratch_feedback",
+            "Words of people about answers: `right`, `wrong`, or `taken_back`",
+            ["said"],
+            registry=self._registry,
+        )
+        for said in ("right", "wrong", "taken_back"):
+            self._feedback.labels(said)
         self._in_flight = self._gauge("scratch_http_requests_in_flight", "Requests being answered")
         self._redis_up = self._gauge("scratch_redis_up", "1 while Redis answers this api")
         self._open_tasks = self._gauge("scratch_open_tasks", "Accepted and unfinished tasks")
@@ -66,6 +74,10 @@ class Metrics:
 
     def refused(self, code: str) -> None:
         self._refusals.labels(code).inc()
+
+    def told(self, said: str) -> None:
+        """`right`, `wrong` or `taken_back`."""
+        self._feedback.labels(said).inc()
 
     def began(self) -> None:
         self._in_flight.inc()

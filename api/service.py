@@ -280,6 +280,7 @@ class InspectionService:
             accepted_at=now,
             deadline_at=now + min(options.deadline_s or math.inf, self._settings.task_deadline_s),
             explain=options.explain,
+            ruling=True,
             client=options.client,
             sent_at=now,
         )
@@ -315,7 +316,8 @@ class InspectionService:
         except (RedisError, OSError, BrokerUnavailable) as error:
             with contextlib.suppress(RedisError, OSError):
                 await self._intake.withdraw(job.id)
-            if isinstance(error, OutOfMemoryError):
+            # A script tells it in the text of another error.
+            if isinstance(error, OutOfMemoryError) or "OOM command" in str(error):
                 raise StorageFull from error
             raise BrokerUnavailable from error
         self._capacity.accepted(len(image))

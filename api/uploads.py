@@ -86,11 +86,14 @@ def batch_of(form: FormData, settings: Settings) -> Batch:
 
 
 def _callback_url(form: FormData, settings: Settings) -> str:
-    url = form.get("callback_url")
-    if not url:
-        return ""
-    check_callback(str(url), settings)
-    return str(url)
+    """Raises BrokenUpload or what `check_callback` raises; empty where there is none."""
+    urls = form.getlist("callback_url")
+    if len(urls) > 1:
+        raise BrokenUpload("The field `callback_url` is there more than once.")
+    url = str(urls[0]) if urls else ""
+    if url:
+        check_callback(url, settings)
+    return url
 
 
 async def read_file(upload: UploadFile, settings: Settings) -> bytes:

@@ -6,8 +6,13 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from fastapi.exceptions import RequestValidationError
+
 from shared.settings import Settings
 
+SAYS = "`true`, `false`, or the seconds to wait for the result"
+#: for the description alone
+WAIT_PATTERN = {"pattern": r"^([Tt][Rr][Uu][Ee]|[Ff][Aa][Ll][Ss][Ee]|[0-9]{1,9}(\.[0-9]{1,9})?)$"}
 _WORDS = {"true": True, "false": False}
 #: `float` takes far more: `1_0`, `1e3`, other scripts' digits
 _SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
@@ -28,6 +33,24 @@ def wait_of_query(text: str, settings: Settings) -> Wait:
     if not _SECONDS.fullmatch(text):
         raise ValueError(text)
     return Wait(seconds=min(float(text), settings.wait_max_s))
+
+
+def query_wait(text: str, settings: Settings) -> Wait:
+    """As `wait_of_query`. Raises RequestValidationError."""
+    try:
+        return wait_of_query(text, settings)
+    except ValueError:
+        raise _invalid(f"must be {SAYS}") from None
+
+
+def no_wait(text: str, settings: Settings) -> None:
+    """Raises RequestValidationError unless `text` says not to wait."""
+    if query_wait(text, settings).seconds:
+        raise _invalid("a batch is never waited for; ask each /tasks/{id}?wait=SECONDS")
+
+
+def _invalid(text: str) -> RequestValidationError:
+    return RequestValidationError([{"loc": ("query", "wait"), "msg": text, "type": "value_error"}])
 
 
 def wait_of_prefer(headers: Iterable[str], settings: Settings) -> Wait:

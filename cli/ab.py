@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -11,9 +12,11 @@ from typing import Any
 import numpy as np
 import typer
 
+from cli.dataset import open_history
 from cli.models import Refused, follow, open_fleet, proven_title
 from shared.comparison import ALPHA, Pairs, labelled_pairs
 from shared.contract import Label
+from shared.history.store import Word
 from shared.rollout import Rollout, Trial
 from shared.settings import Settings
 from shared.trials import Ballot, Finding, Record
@@ -48,7 +51,12 @@ def stop(settings: Settings, *, wait_s: float) -> int:
 
 
 def label(task_id: str, said: Label, settings: Settings) -> int:
+    """As feedback: kept for good where the history is, and told to the trial."""
     fleet = open_fleet(settings)
+    with open_history(settings) as store:
+        answer = store.find(task_id) or fleet.worklist.answer(task_id)
+        about = Word.about(answer) if answer else {}
+        store.say(Word(task_id=task_id, label=said, at=time.time(), source="cli", **about))
     fleet.trials.label(task_id, said)
     trial = fleet.rollouts.read().trial
     if trial and task_id not in fleet.trials.read(trial.id).ballots:

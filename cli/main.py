@@ -275,6 +275,53 @@ def label_task(task_id: str, said: Said) -> None:
     raise typer.Exit(refusing(lambda: run(task_id, said.value, _settings())))
 
 
+dataset = typer.Typer(
+    help="Photos that the service keeps, and what people say of them.", no_args_is_help=True
+)
+app.add_typer(dataset, name="dataset")
+
+
+@dataset.command("export")
+def export_dataset(
+    folder: Annotated[Path, typer.Argument(help="Gets scratches/ and no_scratches/.")],
+) -> None:
+    """Bring a folder up to date with the labelled photos, to train from."""
+    from cli.dataset import export as run
+    from cli.models import refusing
+
+    raise typer.Exit(refusing(lambda: run(folder, _settings())))
+
+
+@dataset.command("queue")
+def labelling_queue(
+    count: Annotated[int, typer.Option("-n", min=1, help="At most.")] = 20,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+) -> None:
+    """List the unlabelled photos that would teach a model the most."""
+    from cli.dataset import queue as run
+    from cli.models import refusing
+
+    raise typer.Exit(refusing(lambda: run(_settings(), count=count, as_json=json)))
+
+
+@dataset.command("forget")
+def forget_task(task_id: str) -> None:
+    """Remove a task's photo and all that was said of it, for good."""
+    from cli.dataset import forget as run
+    from cli.models import refusing
+
+    raise typer.Exit(refusing(lambda: run(task_id, _settings())))
+
+
+@dataset.command("prune")
+def prune_dataset() -> None:
+    """Remove now what SCRATCH_HISTORY_DAYS and SCRATCH_LABELLED_DAYS do not keep."""
+    from cli.dataset import prune_now as run
+    from cli.models import refusing
+
+    raise typer.Exit(refusing(lambda: run(_settings())))
+
+
 @app.command()
 def retrain(
     data: Annotated[
@@ -282,14 +329,52 @@ def retrain(
         typer.Option(help="Folder of photos [default: `dvc repro`, or else params.yaml]."),
     ] = None,
     pull: Annotated[bool, typer.Option("--pull", help="First, `dvc pull`.")] = False,
+    if_drift: Annotated[
+        bool, typer.Option("--if-drift", help="Only if the photos have lastingly changed.")
+    ] = False,
     report: Annotated[Path, typer.Option(help="Folder of retrain.md and retrain.json.")] = Path(
         ".data/retrain"
     ),
 ) -> None:
     """Train a candidate and hold it against SCRATCH_CKPT: is it better beyond noise?"""
+    from cli.models import refusing
     from cli.retrain import retrain as run
+    from cli.retrain import retrain_if_drifted
 
-    raise typer.Exit(run(_settings(), data=data, pull=pull, report=report))
+    settings = _settings()
+    if if_drift:
+        train = lambda: run(settings, data=data, pull=pull, report=report)  # noqa: E731
+        raise typer.Exit(refusing(lambda: retrain_if_drifted(settings, train)))
+    raise typer.Exit(run(settings, data=data, pull=pull, report=report))
+
+
+@app.command()
+def drift(
+    json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+) -> None:
+    """Say whether photos or the rate of scratches have changed, as the workers saw it last."""
+    from cli.drift import show
+    from cli.models import refusing
+
+    raise typer.Exit(refusing(lambda: show(_settings(), as_json=json)))
+
+
+@app.command()
+def recall(
+    model: Annotated[
+        str | None, typer.Option(help="A checkpoint in SCRATCH_CKPTS [default: SCRATCH_CKPT].")
+    ] = None,
+    images: Annotated[
+        bool, typer.Option("--images", help="Judge kept images where embeddings do not help.")
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="JSON lines instead of CSV.")] = False,
+) -> None:
+    """List answers of the history that this model would give otherwise, the worst first."""
+    from cli.recall import recall as run
+
+    settings = _settings()
+    folder = settings.ckpts / model if model else settings.ckpt
+    raise typer.Exit(run(folder, settings, images=images, as_json=json))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from cli.stack import embedded_redis_url
-from shared.errors import BadMessage, CheckpointError
+from shared.errors import BadMessage, CheckpointError, HistoryUnavailable
 from shared.model.inspector import open_inspector
 from shared.model.manifest import MANIFEST
 from shared.records import Heartbeat
@@ -44,14 +44,18 @@ class Fleet:
         return sorted(self.worklist.ready_workers(), key=lambda worker: worker.name)
 
 
-def open_fleet(settings: Settings) -> Fleet:
+def open_redis(settings: Settings) -> Redis:
     """On REDIS_URL, or else on the Redis of `scratch serve` in this folder."""
     url = settings.redis_url
     if "redis_url" not in settings.model_fields_set:
         url = embedded_redis_url(settings.data_dir) or url
-    redis = Redis.from_url(
+    return Redis.from_url(
         url, socket_timeout=_REDIS_TIMEOUT_S, socket_connect_timeout=_REDIS_TIMEOUT_S
     )
+
+
+def open_fleet(settings: Settings) -> Fleet:
+    redis = open_redis(settings)
     worklist = Worklist(redis, record_ttl_s=settings.record_ttl_s)
     return Fleet(RolloutStore(redis), TrialStore(redis), worklist)
 
@@ -60,7 +64,7 @@ def refusing(command: Callable[[], int]) -> int:
     """The exit code of `command`; 2 and one sentence when it is refused or Redis is away."""
     try:
         return command()
-    except (Refused, BadMessage) as problem:
+    except (Refused, BadMessage, HistoryUnavailable) as problem:
         typer.echo(f"scratch: {problem}", err=True)
     except RedisError as error:
         typer.echo(f"scratch: Redis does not answer: {error}", err=True)

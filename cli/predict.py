@@ -78,9 +78,11 @@ def _answer(
             raise UploadTooLarge(f"The file has more than {max_bytes} bytes.")
         data = file.read_bytes()
         views = inspector.preprocess(data)
-        forward = inspector.trace if overlays else inspector.forward
+        forward = inspector.trace if overlays else inspector.embed
         answer = batcher.submit(views, forward, deadline_at=math.inf).result()
-        found = {"file": str(file), **vars(inspector.postprocess(answer.logits))}
+        verdict = inspector.postprocess(answer.logits)
+        ruling = inspector.rule(verdict, inspector.place(answer.features))
+        found = {"file": str(file), **vars(verdict), **vars(ruling)}
         heatmap = inspector.locate(answer.trace) if answer.trace else None
         if overlays and heatmap:
             found |= {

@@ -5,13 +5,15 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import typer
 
-from cli.models import Refused
+from cli.models import Refused, open_redis
+from shared.drift import DriftStore, advise
 from shared.errors import ServiceError
 from shared.model.inspector import Inspector, open_inspector
 from shared.model.labels import LABELS
@@ -39,6 +41,13 @@ def retrain(settings: Settings, *, data: Path | None, pull: bool, report: Path) 
         return 2
     _write(found, report)
     return 0
+
+
+def retrain_if_drifted(settings: Settings, train: Callable[[], int]) -> int:
+    """Trains where the workers' reports call for it, and says why or why not. Raises RedisError."""
+    advice = advise(DriftStore(open_redis(settings)).read())
+    typer.echo(f"{'retraining' if advice.retrain else 'not retraining'}: {advice.why}")
+    return train() if advice.retrain else 0
 
 
 def _as_served(folder: Path, settings: Settings) -> Inspector:

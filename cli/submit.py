@@ -9,6 +9,9 @@ from typing import Any
 from cli.output import image_files, report, unreadable
 from scratch import Client, Inspection, NotTheService, ServiceUnreachable
 
+#: as `scratch predict` tells them
+_SHOWN = ("pred", "prob_no_scratches", "prob_scratches", "verdict", "bound", "reason")
+
 
 def submit(paths: list[Path], url: str, *, api_key: str, as_json: bool) -> int:
     """Returns the exit code: 1 if a file was refused. `api_key` may be empty."""
@@ -20,9 +23,8 @@ def _answers(files: list[Path], url: str, api_key: str) -> Iterator[dict[str, An
     with Client(url, api_key=api_key) as client:
         for file, answer in client.predict_many(files):
             match answer:
-                case Inspection(pred=pred, prob_no_scratches=clean, prob_scratches=scratched):
-                    found = {"pred": pred, "prob_no_scratches": clean, "prob_scratches": scratched}
-                    yield {"file": str(file), **found}
+                case Inspection():
+                    yield {"file": str(file), **{name: getattr(answer, name) for name in _SHOWN}}
                 case OSError():
                     yield unreadable(Path(str(file)), answer)
                 case _:

@@ -115,7 +115,7 @@ done
 
 say "SIGTERM: what was taken up is finished"
 for _ in 1 2 3 4; do curl --silent --form file=@docs/example.jpg "http://127.0.0.1:$port/upload_image?wait=false" >> "$state/accepted"; echo >> "$state/accepted"; done
-kill -TERM "$worker"; wait "$worker" || fail "the worker ended with $?"
+kill -TERM "$worker"; wait "$worker" || { code=$?; tail -30 "$state/worker.log"; fail "the worker ended with $code"; }
 kill -TERM "$api"; wait "$api" || code=$?
 [ "${code:-0}" -eq 0 ] || [ "$code" -eq 143 ] || fail "the api ended with $code" # uvicorn dies of its signal
 done_=$(grep -c '"outcome": "done"' "$state/worker/inference_log.txt")

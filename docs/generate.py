@@ -68,7 +68,7 @@ def _default(field: FieldInfo) -> str:
     value = field.default
     if isinstance(value, SecretStr):
         value = value.get_secret_value()
-    return "" if value in ("", None) else f"`{value}`"
+    return "" if value in ("", None, ()) else f"`{value}`"
 
 
 def _meaning(field: FieldInfo, comment: str) -> Iterator[str]:

@@ -6,7 +6,7 @@ with scratch.Client("http://127.0.0.1:8000") as client:
     print(client.predict("photo.jpg").pred)
 """
 
-from scratch.answers import Inspection, Where
+from scratch.answers import Feedback, Inspection, Where
 from scratch.async_client import AsyncClient
 from scratch.client import Client
 from scratch.errors import (
@@ -24,6 +24,7 @@ __all__ = [
     "AsyncClient",
     "BadSignature",
     "Client",
+    "Feedback",
     "Inspection",
     "NotTheService",
     "Photo",

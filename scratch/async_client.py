@@ -10,7 +10,7 @@ from typing import Self
 import httpx
 
 from scratch import protocol
-from scratch.answers import Inspection
+from scratch.answers import Feedback, Inspection, Said
 from scratch.errors import ScratchError
 from scratch.protocol import Pause, Photo, T, Talk
 
@@ -83,6 +83,10 @@ class AsyncClient:
     async def heatmap(self, task_id: str) -> bytes:
         """PNG, of a photo that was sent with `explain=True`: to be stretched over it."""
         return await self._hold(protocol.heatmap(task_id))
+
+    async def feedback(self, task_id: str, said: Said, *, note: str | None = None) -> Feedback:
+        """Says what a task's photo shows, or whether its answer was right; the last word counts."""
+        return await self._hold(protocol.feedback(task_id, said, note=note))
 
     async def _hold(self, talk: Talk[T]) -> T:
         try:

@@ -11,13 +11,13 @@ import random
 import time
 import uuid
 from collections.abc import Generator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
 
-from scratch.answers import Inspection, inspection_of
+from scratch.answers import Feedback, Inspection, Said, inspection_of
 from scratch.errors import NotTheService, Refused, ScratchError, ServiceUnreachable, TimedOut
 
 T = TypeVar("T")
@@ -41,6 +41,7 @@ class Call:
     headers: dict[str, str] = field(default_factory=dict)
     image: bytes | None = None
     fields: dict[str, str] = field(default_factory=dict)
+    json: dict[str, Any] | None = None
 
     def arguments(self) -> dict[str, Any]:
         """Of httpx's `request`."""
@@ -49,6 +50,8 @@ class Call:
             # The name stays here: it says nothing about the surface.
             arguments["files"] = {"file": ("image", self.image)}
             arguments["data"] = self.fields
+        if self.json is not None:
+            arguments["json"] = self.json
         return arguments
 
 
@@ -103,6 +106,14 @@ def predict(photo: Photo, *, explain: bool, timeout: float | None) -> Talk[Inspe
 def heatmap(task_id: str) -> Talk[bytes]:
     reply = yield from _patiently(Call("GET", f"/tasks/{task_id}/heatmap.png"))
     return reply.content
+
+
+def feedback(task_id: str, said: Said, *, note: str | None) -> Talk[Feedback]:
+    """Said twice, it is said once more: the last word counts."""
+    words = {"label": said, **({"note": note} if note else {})}
+    reply = yield from _patiently(Call("POST", f"/tasks/{task_id}/feedback", json=words))
+    names = [each.name for each in fields(Feedback)]
+    return Feedback(**{name: _field(reply, name) for name in names})
 
 
 def _patiently(call: Call) -> Talk[httpx.Response]:

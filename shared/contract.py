@@ -16,6 +16,7 @@ QUEUE_INSPECT = "inspect"
 CONTRACT_VERSION: Literal[1] = 1
 
 Label = Literal["scratches", "no_scratches"]
+Verdict = Literal["scratched", "clean", "review"]
 
 
 class TaskStatus(StrEnum):
@@ -55,6 +56,8 @@ class InspectJob(_Message):
     deadline_at: float
     #: also say where the evidence lies
     explain: bool = False
+    #: whoever reads the outcome understands a `ruling` in it; versions before would refuse it
+    ruling: bool = False
     #: who asked, as an opaque key; empty when unknown. Trials give one client one model.
     client: str = ""
     #: when this copy was sent; the sweeper sends another when copies sent later were taken up
@@ -89,6 +92,16 @@ class Explanation(_Message):
     box: tuple[float, float, float, float]
 
 
+class Ruling(_Message):
+    """What one can act on, and what is promised of it; see `shared/model/ruling.py`."""
+
+    verdict: Verdict
+    #: for people: such as `false alarms at most 5 %, 95 % confidence, from n = 750 ...`
+    bound: str
+    #: of a review alone: between the thresholds, unlike all training photos, or no promise
+    reason: Literal["between", "unlike", "uncertified"] | None = None
+
+
 class Outcome(_Message):
     """What a worker made of a job: a prediction or a failure, never both."""
 
@@ -99,12 +112,18 @@ class Outcome(_Message):
     failure: Failure | None = None
     #: of a prediction, where it was asked for
     explanation: Explanation | None = None
+    #: of a prediction, where the job says that it is understood
+    ruling: Ruling | None = None
     #: checkpoint name and revision, as in the header `X-Model`
     model: str
     #: runtime, precision and device, such as `openvino/f32/cpu`
     variant: str
     #: milliseconds by stage
     timings_ms: dict[str, float] = {}
+
+    def encode(self) -> dict[str, Any]:
+        """Without a ruling, as versions before would write it, that they may read it."""
+        return self.model_dump(mode="json", exclude=None if self.ruling else {"ruling"})
 
     @model_validator(mode="after")
     def _one_of_two(self) -> Self:

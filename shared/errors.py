@@ -13,6 +13,8 @@ ServiceError
 ├── Unavailable: try again later
 │   ├── Overloaded · StorageFull · DeadlineUnreachable · RateLimited · BrokerUnavailable
 │   ├── CallbacksFull · HistoryUnavailable
+├── LinkError: a link in a mail says nothing
+│   ├── LinkInvalid · LinkExpired · LinkUsed
 ├── Unauthorized: an API key is needed
 ├── NotReviewer: an API key of somebody else is needed
 ├── AccessError: the API keys or addresses are not as they must be; the api must not start
@@ -231,6 +233,30 @@ class BrokerUnavailable(Unavailable):
     """The task queue does not answer."""
 
     code = "broker_unavailable"
+
+
+class LinkError(ServiceError):
+    """This link says nothing."""
+
+    code = "link_error"
+
+
+class LinkInvalid(LinkError):
+    """This is not a link of ours, or no longer."""
+
+    code = "link_invalid"
+
+
+class LinkExpired(LinkError):
+    """This link is more than a week old."""
+
+    code = "link_expired"
+
+
+class LinkUsed(LinkError):
+    """This link has been used: its word is recorded."""
+
+    code = "link_used"
 
 
 class HistoryUnavailable(Unavailable):

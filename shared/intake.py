@@ -32,6 +32,23 @@ from shared.records import (
     upload_key,
 )
 
+#: Stores an upload and its record, and queues its message, if there is one. Ids that are older than
+#: records are kept go: where no worker has swept for long.
+#:
+#: KEYS upload, task, open, sent, queue; ARGV image, seconds to keep it, id, accepted at, deadline,
+#: job, seconds to keep the record, accepted before which ids go, ear, message
+_ACCEPT = """
+redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2])
+redis.call('HSET', KEYS[2], 'accepted_at', ARGV[4], 'deadline_at', ARGV[5], 'job', ARGV[6])
+if ARGV[9] ~= '' then redis.call('HSET', KEYS[2], 'ear', ARGV[9]) end
+redis.call('EXPIRE', KEYS[2], ARGV[7])
+redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', ARGV[8])
+redis.call('ZREMRANGEBYSCORE', KEYS[4], '-inf', ARGV[8])
+redis.call('ZADD', KEYS[3], ARGV[5], ARGV[3])
+redis.call('ZADD', KEYS[4], ARGV[4], ARGV[3])
+if ARGV[10] ~= '' then redis.call('LPUSH', KEYS[5], ARGV[10]) end
+"""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Backlog:
@@ -81,6 +98,7 @@ class Intake:
         """`queue_entry` where the queue is in this Redis: then what is accepted is queued, too."""
         self._redis = redis
         self._queue_entry = queue_entry
+        self._accept = redis.register_script(_ACCEPT)
         self._record_ttl_s = record_ttl_s
         self._result_ttl_s = result_ttl_s
 
@@ -98,6 +116,10 @@ class Intake:
         The answer will also be published on the channel `ear`. One round trip without `once`;
         with it, several and no gap between looking and storing.
         """
+        keys, arguments = self._acceptance(job, image, ear)
+        if not (once or callback):
+            await self._accept(keys, arguments)
+            return None
         async with self._redis.pipeline(transaction=True) as pipe:
             while True:
                 if once:
@@ -107,7 +129,7 @@ class Intake:
                         return earlier
                     pipe.multi()  # type: ignore[no-untyped-call]
                     pipe.set(once_key(once), f"{job.id} {job.sha256}", ex=self._record_ttl_s)
-                self._store(pipe, job, image, ear)
+                pipe.eval(_ACCEPT, len(keys), *keys, *arguments)
                 if callback:
                     order(pipe, job, callback)
                 try:
@@ -125,24 +147,23 @@ class Intake:
         known = await self._redis.exists(task_key(task_id))
         return Earlier(task_id=task_id, sha256=sha256) if known else None
 
-    def _store(self, pipe: Pipeline, job: InspectJob, image: bytes, ear: str | None) -> None:
-        pipe.set(upload_key(job.id), image, ex=int(job.deadline_at - job.accepted_at) + 1)
-        pipe.hset(
-            task_key(job.id),
-            mapping={
-                "accepted_at": job.accepted_at,
-                "deadline_at": job.deadline_at,
-                "job": job.model_dump_json(),
-                **({"ear": ear} if ear else {}),
-            },
-        )
-        pipe.expire(task_key(job.id), self._record_ttl_s)
-        for ids in (OPEN_KEY, SENT_KEY):  # where no worker has swept for long
-            pipe.zremrangebyscore(ids, "-inf", job.accepted_at - self._record_ttl_s)
-        pipe.zadd(OPEN_KEY, {job.id: job.deadline_at})
-        pipe.zadd(SENT_KEY, {job.id: job.accepted_at})
-        if self._queue_entry:
-            pipe.lpush(QUEUE_INSPECT, self._queue_entry(job))
+    def _acceptance(
+        self, job: InspectJob, image: bytes, ear: str | None
+    ) -> tuple[list[str], list[str | bytes | float]]:
+        """Keys and arguments of _ACCEPT."""
+        keys = [upload_key(job.id), task_key(job.id), OPEN_KEY, SENT_KEY, QUEUE_INSPECT]
+        return keys, [
+            image,
+            int(job.deadline_at - job.accepted_at) + 1,
+            job.id,
+            job.accepted_at,
+            job.deadline_at,
+            job.model_dump_json(),
+            self._record_ttl_s,
+            job.accepted_at - self._record_ttl_s,
+            ear or "",
+            self._queue_entry(job) if self._queue_entry else "",
+        ]
 
     async def position(self, task_id: str) -> int | None:
         """The place of an unfinished task in the queue, from 1; those in work count."""

@@ -63,8 +63,9 @@ class Channel(redis.Channel):  # type: ignore[misc]
         return self._shared_client
 
     def close(self) -> None:
-        with suppress(*self.connection.connection_errors):
-            self.qos.flush_acks()
+        if not self.closed:  # Celery closes some twice, and then there is no connection
+            with suppress(*self.connection.connection_errors):
+                self.qos.flush_acks()
         super().close()
 
 

@@ -138,6 +138,12 @@ class Settings(BaseSettings):
     #: `*`: every key. Without keys everybody may
     reviewers: str = ""
 
+    # --- drift
+    #: photos of a window that is held against what the checkpoint learned from; 0: no watch
+    drift_window: int = Field(256, ge=0)
+    #: seconds after which a window closes with fewer, if it has 60
+    drift_window_s: float = Field(3600, gt=0)
+
     # --- log and alerts
     #: one JSON line for each inspected image
     inference_log: Path = Path("inference_log.txt")
@@ -159,6 +165,9 @@ class Settings(BaseSettings):
     #: equal errors within this window go out as one mail
     alert_window_s: float = Field(60, gt=0)
     alert_max_per_hour: int = Field(20, ge=1)
+    #: where people reach the api, such as `https://scratch.example`: alert mails then have links by
+    #: which to say what a photo shows
+    public_url: str = Field("", pattern=r"^(https?://[^\s?#]+)?$")
 
     # --- webhooks
     #: signs what is sent to an upload's `callback_url`; without it such uploads are refused.

@@ -6,7 +6,7 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict
 
-from shared.contract import Failure, Outcome, Prediction, TaskStatus
+from shared.contract import Failure, Outcome, Prediction, TaskStatus, Verdict
 from shared.records import TaskRecord
 
 ID_EXAMPLE = "4fd1b4ddc5d24bd7a5b0c1a0a5d0b7fe"
@@ -16,6 +16,9 @@ TASK_EXAMPLE: dict[str, Any] = {
     "status": "done",
     "result": PREDICTION_EXAMPLE,
     "error": None,
+    "verdict": "scratched",
+    "bound": "false alarms at most 5 %, 95 % confidence, from n = 750 held-out images",
+    "reason": None,
     "explanation": {
         "hottest": (0.41, 0.63),
         "box": (0.36, 0.58, 0.45, 0.66),
@@ -44,6 +47,10 @@ class TaskView(BaseModel):
     status: TaskStatus
     result: Prediction | None = None
     error: Failure | None = None
+    #: what one can act on, and what is promised of it; `reason` says why a person should look
+    verdict: Verdict | None = None
+    bound: str | None = None
+    reason: str | None = None
     explanation: ExplanationView | None = None
     model: str | None = None
     timings_ms: dict[str, float] = {}
@@ -53,6 +60,10 @@ class TaskView(BaseModel):
         view = cls(task_id=record.id, status=record.status, error=record.failure)
         if isinstance(record.result, Outcome):
             view.result = record.result.prediction
+            if record.result.ruling:
+                view.verdict = record.result.ruling.verdict
+                view.bound = record.result.ruling.bound
+                view.reason = record.result.ruling.reason
             view.explanation = _explanation(record.result)
             view.model = record.result.model or None
             view.timings_ms = record.result.timings_ms

@@ -9,7 +9,7 @@ from typing import Any
 
 from redis import Redis
 
-from shared.contract import InspectJob
+from shared.contract import InspectJob, Outcome
 from shared.records import (
     CLAIMED_KEY,
     CONCLUDE,
@@ -19,7 +19,9 @@ from shared.records import (
     conclusion,
     heartbeat_of,
     heatmap_key,
+    read_result,
     ready,
+    result_key,
     task_key,
     upload_key,
 )
@@ -76,6 +78,18 @@ class Worklist:
     def keep_heatmap(self, task_id: str, png: bytes) -> None:
         """For as long as the record: it is a few kilobytes."""
         self._redis.set(heatmap_key(task_id), png, ex=self._record_ttl_s)
+
+    def answer(self, task_id: str) -> Outcome | None:
+        """None while there is none, or when it has expired."""
+        meta: Any = self._redis.get(result_key(task_id))
+        result = read_result(meta)
+        return result if isinstance(result, Outcome) else None
+
+    def forget(self, task_ids: list[str]) -> int:
+        """Removes all that is kept under these ids, before it expires; how many entries."""
+        kinds = (upload_key, heatmap_key, task_key, result_key)
+        found: Any = self._redis.unlink(*(key(task) for task in task_ids for key in kinds))
+        return int(found)
 
     def release(self, task_id: str) -> None:
         """Takes back a claim: should this process die now, it was not of this task."""

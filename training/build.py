@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from training import crossval, data, evaluate, export, prepare, train
+from training import certify, crossval, data, evaluate, export, prepare, train
 from training.params import Params
 from training.ridge import Photos, choose
 from training.sizes import adopt, compared, embed_all
@@ -35,7 +35,8 @@ def build(
     index = prepare.run(params.prepare, work, source)
     looks = embed_all(params.embed, params.build.finer if source else (), work, base, index)
     few = cross_validate and crossval.too_few(looks[0].table)
-    splits = ("train", "validation", "test") if few else ("train", "validation")
+    learned_from = train.learned_from(looks[0].table, params.train)
+    splits = ("train", "validation", "test") if few else learned_from
     candidates = [Photos.of(look.table, *splits) for look in looks]
     best, learned = choose(candidates, params.train.ridge, params.train.seed)
     features = adopt(looks, best)
@@ -43,6 +44,8 @@ def build(
         crossval.run(params.train, params.evaluate, work, candidates, learned[best])
     else:
         train.run(params.train, work, learned[best])
+    certify.run(params.certify, work)
+    if not few:
         evaluate.run(params.evaluate, work)
     checkpoint = export.run(params.export, work, out)
     views = compared(looks, best, learned, candidates[0].labels)

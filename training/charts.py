@@ -54,6 +54,15 @@ def reliability(rows: Sequence[Row]) -> str:
     return _uri(figure)
 
 
+def coverage(rows: Sequence[Row], point: tuple[float, float]) -> str:
+    """`point`: coverage and error of the certified verdicts."""
+    figure, axes = _square("Answered without a person", "Wrong among those")
+    axes.plot(_column(rows, "coverage"), _column(rows, "error"), color=_BLUE)
+    axes.plot(*point, marker="o", color=_ORANGE)
+    axes.set(ylim=(0, max(*_column(rows, "error"), point[1], 0.01) * 1.1), aspect="auto")
+    return _uri(figure)
+
+
 def by_width(limits: Limits) -> str:
     with mpl.rc_context(_STYLE):
         figure = Figure((5.2, 3.2), layout="constrained")

@@ -48,6 +48,17 @@ def reliability(probabilities: Floats, labels: Labels, bins: int) -> list[Row]:
     return rows
 
 
+def coverage(probabilities: Floats, labels: Labels) -> list[Row]:
+    """Errors among the photos that are answered, when the least sure are left to a person.
+
+    The risk-coverage curve (El-Yaniv and Wiener 2010, JMLR 11).
+    """
+    order = np.argsort(-np.abs(probabilities - 0.5), kind="stable")
+    wrong = ((probabilities >= 0.5) != (labels == SCRATCHES))[order]
+    answered = np.arange(1, len(order) + 1)
+    return _rows(coverage=answered / len(order), error=np.cumsum(wrong) / answered)
+
+
 def confusion(probabilities: Floats, labels: Labels, threshold: float) -> list[Row]:
     """A row a photo, as DVC's confusion template wants it."""
     predicted = (probabilities >= threshold).astype(int)

@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from shared.model.classifier import Head
 from shared.model.decode import Pixels
 from shared.model.labels import LABELS, NO_SCRATCHES, SCRATCHES
+from shared.model.manifest import Certificate
+from shared.model.reference import Reference
 from shared.model.views import make_views
 from training import curves
 from training.dataset import Index, load_index
@@ -28,6 +30,7 @@ from training.limits import measure as measure_limits
 from training.measures import Interval, intervals, measure, share_interval
 from training.params import EvaluateParams, LimitsParams
 from training.report import write_report
+from training.ruled import rule_all
 from training.train import Calibration, probabilities_of
 from training.workspace import Workspace, stage_parser, start
 
@@ -90,6 +93,15 @@ def _decide(work: Workspace, head: Head, calibration: Calibration) -> Decide:
     return decide
 
 
+def _unlike(work: Workspace) -> NDArray[np.bool_]:
+    """Of each test photo, whether it is unlike the photos of the reference, if there is one."""
+    values, _ = Features.load(work.features).of("test")
+    if not work.reference.exists():
+        return np.zeros(len(values), np.bool_)
+    reference = Reference.load(work.reference)
+    return np.array([reference.place(row).unlike for row in values])
+
+
 def run(params: EvaluateParams, work: Workspace) -> dict[str, float]:
     calibration = Calibration.model_validate_json(work.calibration.read_text())
     head, index = Head.from_file(work.head), load_index(work.index)
@@ -99,6 +111,9 @@ def run(params: EvaluateParams, work: Workspace) -> dict[str, float]:
         limits_of(index, _decide(work, head, calibration), params.limits) if params.limits else None
     )
     metrics = _flat(found, ranges, judged, calibration, limits)
+    certificate = Certificate.model_validate_json(work.certificate.read_text())
+    ruled = rule_all(judged, certificate, _unlike(work))
+    metrics |= ruled.metrics()
     work.metrics.write_text(json.dumps(metrics, indent=1) + "\n")
     _write_tables(work, judged, calibration, params, limits)
     write_report(
@@ -109,6 +124,7 @@ def run(params: EvaluateParams, work: Workspace) -> dict[str, float]:
         ranges=ranges,
         calibration=calibration,
         limits=limits,
+        ruled=ruled,
         slices=slices(judged, calibration.threshold),
         root=index.root,
         params=params,
@@ -149,6 +165,7 @@ def _write_tables(
         "roc": curves.roc(p, labels),
         "precision_recall": curves.precision_recall(p, labels),
         "reliability": curves.reliability(p, labels, params.bins),
+        "coverage": curves.coverage(p, labels),
         "confusion": curves.confusion(p, labels, calibration.threshold),
     }
     if limits:

@@ -19,6 +19,7 @@ from shared.model.inspector import Inspector
 from shared.model.labels import LABELS
 from shared.model.manifest import (
     MANIFEST,
+    Certificate,
     Golden,
     Manifest,
     Precision,
@@ -27,7 +28,7 @@ from shared.model.manifest import (
 )
 from shared.model.preprocess import ImageLimits
 from shared.model.runtime import RuntimeName, open_runtime
-from training import goldens
+from training import certify, goldens
 from training.dataset import load_index
 from training.extractor import GRAPH as EXTRACTOR
 from training.extractor import ExtractorSpec, read_spec
@@ -39,6 +40,7 @@ from training.train import Calibration
 from training.workspace import Workspace, stage_parser, start
 
 HEAD, GRAPH, GRAPH_INT8 = "head.safetensors", "model-f32.xml", "model-int8.xml"
+REFERENCE, REFERENCE_INT8 = "reference-f32.safetensors", "reference-int8.safetensors"
 _log = logging.getLogger(__name__)
 
 
@@ -59,9 +61,20 @@ def export(
         graph = int8_extractor(params.int8, work, index, spec, features.identity)
         report = judge(graph, params.int8, work, index, spec, features, head)
         _log.info("int8 %s: %s", "shipped" if report.shipped else "left out", report)
+    calibration = Calibration.model_validate_json(work.calibration.read_text())
+    promised = Certificate.model_validate_json(work.certificate.read_text())
+    certificates: dict[Precision, Certificate] = {"f32": promised}
+    references: dict[Precision, str] = {}
     if report and report.shipped:
         graphs["int8"] = _with_head(graph, head, folder / GRAPH_INT8)
-    calibration = Calibration.model_validate_json(work.calibration.read_text())
+        held_out = certify.HeldOut(index, work, features, head, calibration)
+        certificates["int8"], reference = certify.of_graph(graph, promised, held_out, spec)
+        if reference:
+            references["int8"] = REFERENCE_INT8
+            reference.save(folder / REFERENCE_INT8)
+    if work.reference.exists():
+        references["f32"] = REFERENCE
+        shutil.copy(work.reference, folder / REFERENCE)
     manifest = Manifest(
         name=params.name,
         labels=LABELS,
@@ -74,6 +87,8 @@ def export(
         threshold=round(calibration.threshold, 5),
         goldens=_goldens(folder, params.goldens, work, spec, features.identity, head),
         tolerance=params.tolerance,
+        certificates=certificates,
+        references=references,
         metrics=json.loads(work.metrics.read_text()),
         data={"sha256": index.hash, "images": len(index.images)},
         sha256=checksums(folder),

@@ -82,6 +82,9 @@ class RidgeParams(_Strict):
 class TrainParams(_Strict):
     seed: int = Field(ge=0)
     ridge: RidgeParams = RidgeParams()
+    #: training photos from which the validation split is held out from the head: then promises
+    #: can be made on it (`certify`), and with fewer its photos teach more than they could prove
+    hold_out: int = Field(500, ge=1)
     #: training photos from which layers trained step by step are tried, too
     large: int = Field(2000, ge=1)
     #: units between features and logits; 0 is a linear head
@@ -94,6 +97,19 @@ class TrainParams(_Strict):
     #: the one with the least loss on the validation split is kept
     weight_decays: tuple[Annotated[float, Field(ge=0)], ...] = Field(min_length=1)
     threshold: ThresholdParams = ThresholdParams()
+
+
+class CertifyParams(_Strict):
+    """What the answers should keep, and how surely; see `training/certify.py`."""
+
+    #: of the scratched photos, called clean at most
+    missed: float = Field(0.01, gt=0, lt=1)
+    #: of the clean photos, called scratched at most
+    false_alarms: float = Field(0.05, gt=0, lt=1)
+    #: that both hold
+    confidence: float = Field(0.95, gt=0, lt=1)
+    #: of photos of the same kind, sent to review as unlike them at most
+    unlike: float = Field(0.01, gt=0, lt=1)
 
 
 class LimitsParams(_Strict):
@@ -155,6 +171,7 @@ class Params(_Strict):
     prepare: PrepareParams
     embed: EmbedParams
     train: TrainParams
+    certify: CertifyParams = CertifyParams()
     evaluate: EvaluateParams
     export: ExportParams
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,7 @@ from training.extractor import GRAPH, INT8, ExtractorSpec
 from training.features import Features
 from training.graph import Graph, save_graph
 from training.params import Int8Params
-from training.rowcache import RowCache
+from training.rowcache import RowCache, Rows
 from training.train import logits_of
 from training.workspace import Workspace
 
@@ -92,11 +93,7 @@ def judge(
     test, deciding = features.splits == "test", features.splits == "validation"
     if np.count_nonzero(deciding) < _ENOUGH:
         deciding = np.ones(len(test), bool)
-    contents = set(features.sha256[test | deciding].tolist())
-    images = tuple(image for image in index.images if image.sha256 in contents)
-    digest = hashlib.sha256(graph.read_bytes() + graph.with_suffix(".bin").read_bytes()).hexdigest()
-    cache = RowCache(work.cache / "features" / digest[:16])
-    rows = embed(index.model_copy(update={"images": images}), spec, Graph(graph), cache, _BATCH)
+    rows = rows_of(graph, features.sha256[test | deciding].tolist(), work, index, spec)
     validation = _loss(features, rows, head, deciding)
     return Int8Report(
         shipped=validation.auroc <= params.auroc and validation.accuracy <= params.accuracy,
@@ -105,9 +102,18 @@ def judge(
     )
 
 
-def _loss(
-    features: Features, rows: dict[str, NDArray[np.float32]], head: Head, chosen: NDArray[np.bool_]
-) -> Loss:
+def rows_of(
+    graph: Path, contents: Sequence[str], work: Workspace, index: Index, spec: ExtractorSpec
+) -> Rows:
+    """What `graph` makes of the images of these contents; computed once."""
+    wanted = set(contents)
+    images = tuple(image for image in index.images if image.sha256 in wanted)
+    digest = hashlib.sha256(graph.read_bytes() + graph.with_suffix(".bin").read_bytes()).hexdigest()
+    cache = RowCache(work.cache / "features" / digest[:16])
+    return embed(index.model_copy(update={"images": images}), spec, Graph(graph), cache, _BATCH)
+
+
+def _loss(features: Features, rows: Rows, head: Head, chosen: NDArray[np.bool_]) -> Loss:
     quantised = np.stack([rows[content] for content in features.sha256[chosen].tolist()])
     scratched = features.labels[chosen] == SCRATCHES
     (auroc, accuracy), (auroc_int8, accuracy_int8) = (

@@ -21,6 +21,7 @@ from training.judged import Judged, Slice
 from training.limits import Limits
 from training.measures import Interval
 from training.params import EvaluateParams
+from training.ruled import Ruled
 from training.train import Calibration
 
 #: longer side of a picture, in pixels
@@ -63,6 +64,7 @@ def write_report(
     ranges: dict[str, Interval],
     calibration: Calibration,
     limits: Limits | None,
+    ruled: Ruled,
     slices: list[Slice],
     root: Path,
     params: EvaluateParams,
@@ -93,6 +95,8 @@ def write_report(
             curves.precision_recall(p, labels), float(truth.mean())
         ),
         reliability=charts.reliability(curves.reliability(p, labels, params.bins)),
+        ruled=ruled,
+        coverage=charts.coverage(curves.coverage(p, labels), (ruled.coverage, ruled.error)),
         limits=limits,
         widths=charts.by_width(limits) if limits else None,
         slices=slices,

@@ -41,6 +41,10 @@ class Calibration(BaseModel):
     ridge: Choice | None = None
     #: of layers trained step by step
     weight_decay: float | None = None
+    #: whether the validation split was not learned from
+    held_out: bool = False
+    #: among how many heads the validation split chose: promises pay for it (`certify`)
+    candidates: int = 1
     #: cross-entropy after calibration, on photos that were not learned from
     validation_loss: float
     #: of the training split, by epoch of the layers
@@ -74,16 +78,28 @@ def train(
 ) -> tuple[Head, Calibration]:
     """The head of least loss. The same input gives the same head.
 
-    Ridge regression learns from all but the test split (`learned`, where that is done). Layers are
-    tried where photos are many: with fewer they lose (measured: docs/classifier.md).
+    Ridge regression learns from the splits of `learned_from` (`learned`, where that is done).
+    Layers are tried where photos are many: with fewer they lose (measured: docs/classifier.md).
     """
-    photos = Photos.of(features, "train", "validation")
+    splits = learned_from(features, params)
+    photos = Photos.of(features, *splits)
     learned = learned or learn(photos, params.ridge, params.seed)
-    found = calibrated(learned, photos.labels, params)
+    head, calibration = calibrated(learned, photos.labels, params)
+    found = head, calibration.model_copy(update={"held_out": "validation" not in splits})
     _log.info("%s: cross-validated loss %.4f", found[1].ridge, found[1].validation_loss)
-    if np.count_nonzero(features.splits == "train") < params.large:
+    if np.count_nonzero(features.splits == "train") < params.large or not found[1].held_out:
         return found
-    return min(found, _layers(features, params), key=lambda one: one[1].validation_loss)
+    head, calibration = min(
+        found, _layers(features, params), key=lambda one: one[1].validation_loss
+    )
+    tried = len(params.weight_decays) + 1
+    return head, calibration.model_copy(update={"candidates": tried})
+
+
+def learned_from(features: Features, params: TrainParams) -> tuple[str, ...]:
+    """The splits that a head of ridge regression learns from."""
+    many = np.count_nonzero(features.splits == "train") >= params.hold_out
+    return ("train",) if many else ("train", "validation")
 
 
 def calibrated(learned: Learned, labels: Labels, params: TrainParams) -> tuple[Head, Calibration]:
@@ -108,6 +124,7 @@ def _layers(features: Features, params: TrainParams) -> tuple[Head, Calibration]
         calibration = Calibration(
             temperature=temperature,
             weight_decay=decay,
+            held_out=True,
             validation_loss=loss,
             losses=tuple(by_epoch),
         )

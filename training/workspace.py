@@ -54,6 +54,16 @@ class Workspace:
         return self.root / "calibration.json"
 
     @property
+    def certificate(self) -> Path:
+        """Of `certify`: two thresholds, and what they promise."""
+        return self.root / "certificate.json"
+
+    @property
+    def reference(self) -> Path:
+        """Of `certify`: what the photos were like; not there where none was held out."""
+        return self.root / "reference.safetensors"
+
+    @property
     def metrics(self) -> Path:
         """Of `evaluate`: on the test split."""
         return self.root / "metrics.json"

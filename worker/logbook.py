@@ -43,6 +43,7 @@ class Logbook:
             "sha256": outcome.sha256,
             "outcome": outcome.status.value,
             **(outcome.prediction.encode() if outcome.prediction else {}),
+            **({"ruling": outcome.ruling.encode()} if outcome.ruling else {}),
             **({"error": outcome.failure.encode()} if outcome.failure else {}),
             "model": outcome.model,
             "variant": outcome.variant,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import get_args
 
 from prometheus_client import (
     CollectorRegistry,
@@ -14,6 +15,8 @@ from prometheus_client import (
 )
 
 from shared.contract import Outcome
+from shared.drift import DriftReport
+from shared.model.drift import Moved, State
 
 _STAGE_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 _BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
@@ -57,6 +60,12 @@ class WorkerMetrics:
             ["pred", "model"],
             registry=registry,
         )
+        self._verdicts = Counter(
+            "scratch_worker_verdicts",
+            "Verdicts by model; of a review with its reason",
+            ["verdict", "reason", "model"],
+            registry=registry,
+        )
         self._failures = Counter(
             "scratch_worker_failures",
             "Failed inspections by code and model",
@@ -68,6 +77,29 @@ class WorkerMetrics:
             "The probabilities that were answered",
             ["model"],
             buckets=_PROBABILITIES,
+            registry=registry,
+        )
+        self._drift = Gauge(
+            "scratch_worker_drift",
+            "1 for the state of the latest window: steady, parts, material or camera",
+            ["state"],
+            registry=registry,
+        )
+        self._drift_windows = Counter(
+            "scratch_worker_drift_windows",
+            "Windows of photos that were held against the checkpoint's reference, by state",
+            ["state"],
+            registry=registry,
+        )
+        self._drift_distance = Gauge(
+            "scratch_worker_drift_distance",
+            "Of the statistics that moved: how far, 0 to 1 (Kolmogorov and Smirnov)",
+            ["statistic"],
+            registry=registry,
+        )
+        self._scratch_rate = Gauge(
+            "scratch_worker_scratch_rate",
+            "Share of the latest window that was answered scratches",
             registry=registry,
         )
         self._mails = Counter(
@@ -99,6 +131,11 @@ class WorkerMetrics:
             ["outcome"],
             registry=registry,
         )
+        for outcome in ("kept", "skipped", "failed"):
+            self._archived.labels(outcome)
+        for state in get_args(State):
+            self._drift.labels(state)
+            self._drift_windows.labels(state)
         for outcome in ("sent", "failed"):
             self._mails.labels(outcome)
         for outcome in ("sent", "failed", "given_up"):
@@ -121,8 +158,20 @@ class WorkerMetrics:
         if outcome.prediction:
             self._predictions.labels(outcome.prediction.pred, outcome.model).inc()
             self._probabilities.labels(outcome.model).observe(outcome.prediction.prob_scratches)
+            if outcome.ruling:
+                found = outcome.ruling
+                self._verdicts.labels(found.verdict, found.reason or "", outcome.model).inc()
         elif outcome.failure:
             self._failures.labels(outcome.failure.code, outcome.model).inc()
+
+    def window_closed(self, report: DriftReport, moved: list[Moved]) -> None:
+        for state in get_args(State):
+            self._drift.labels(state).set(state == report.state)
+        self._drift_windows.labels(report.state).inc()
+        self._drift_distance.clear()
+        for one in moved:
+            self._drift_distance.labels(one.statistic).set(one.distance)
+        self._scratch_rate.set(report.scratch_rate)
 
     def mailed(self, outcome: str) -> None:
         """`sent` or `failed`."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
-from shared.contract import Explanation, Failure, InspectJob, Outcome, Prediction
+from shared.contract import Explanation, Failure, InspectJob, Outcome, Prediction, Ruling
 from shared.errors import (
     ImageError,
     InferenceFailed,
@@ -17,11 +18,15 @@ from shared.errors import (
     TaskTimedOut,
     UploadLost,
 )
+from shared.model import ruling as rulings
+from shared.model.embedding import packed
+from shared.model.evidence import Floats
 from shared.model.heatmap import Heatmap
 from shared.model.inspector import Inspector, Verdict
 from shared.worklist import Claim, Worklist
 from worker.batcher import Batcher
 from worker.custody import Custody
+from worker.drift import Sample
 from worker.lineup import Lineup
 from worker.referee import Sighting
 from worker.seen import Seen
@@ -45,6 +50,23 @@ class _Stopwatch:
         self._last = now
 
 
+@dataclass(frozen=True)
+class _Found:
+    verdict: Verdict
+    ruling: rulings.Ruling
+    features: Floats | None
+    heatmap: Heatmap | None = None
+
+    def kept(self, model: Inspector) -> dict[str, Any]:
+        """Of the features, for the history: see the columns of these names."""
+        if self.features is None:
+            return {}
+        return {
+            "embedding": packed(self.features),
+            "embedding_space": model.embedding_space,
+        }
+
+
 class Predictor:
     """Called from many task threads at once."""
 
@@ -57,8 +79,11 @@ class Predictor:
         max_deliveries: int,
         note: Callable[[Sighting], None] = lambda _: None,
         see: Callable[[Seen], None] | None = None,
+        watch: Callable[[Sample], None] = lambda _: None,
     ) -> None:
-        """`note` is told what a trial learns, `see` what was judged; both must return at once."""
+        """`note` is told what a trial learns, `see` what was judged, `watch` what it was like; all
+        must return at once."""
+        self._watch = watch
         self._note = note
         self._see = see
         self._lineup = lineup
@@ -82,16 +107,25 @@ class Predictor:
                     return None
                 image = self._image(job, claim)
                 watch.lap("fetch")
-                verdict, heatmap = self._infer(lineup, model, image, job, watch)
+                found = self._infer(lineup, model, image, job, watch)
         except ServiceError as error:
             return _failed(model, job.id, job.sha256, error, watch.timings_ms)
         if self._see:
-            self._see(Seen(job=job, image=image, threshold=model.manifest.threshold))
-        explanation = self._explained(job.id, heatmap) if heatmap else None
+            self._see(
+                Seen(
+                    job=job,
+                    image=image,
+                    threshold=model.manifest.threshold,
+                    verdict=found.ruling.verdict,
+                    **found.kept(model),
+                )
+            )
+        explanation = self._explained(job.id, found.heatmap) if found.heatmap else None
         return Outcome(
             id=job.id,
             sha256=job.sha256,
-            prediction=Prediction.model_validate(vars(verdict)),
+            prediction=Prediction.model_validate(vars(found.verdict)),
+            ruling=Ruling.model_validate(vars(found.ruling)) if job.ruling else None,
             explanation=explanation,
             model=model.manifest.title,
             variant=model.runtime.variant,
@@ -122,7 +156,7 @@ class Predictor:
         image: bytes,
         job: InspectJob,
         watch: _Stopwatch,
-    ) -> tuple[Verdict, Heatmap | None]:
+    ) -> _Found:
         forward = lineup.forward(model, job)
         try:
             views = model.preprocess(image)
@@ -138,12 +172,16 @@ class Predictor:
             sighting = lineup.sighting(job, model, verdict, ms=ms, image=image, other=other)
             if sighting:
                 self._note(sighting)
+            place = model.place(answer.features)
+            found = _Found(verdict, model.rule(verdict, place), answer.features)
+            if place and model is lineup.champion:
+                self._watch(Sample(model, views, image, verdict, place))
             if answer.trace is None:
-                return verdict, None
+                return found
             watch.start()
             heatmap = model.locate(answer.trace)
             watch.lap("explain")
-            return verdict, heatmap
+            return replace(found, heatmap=heatmap)
         except InferenceFailed:
             logger.exception("inference failed", extra={"task_id": job.id})
             raise

@@ -12,6 +12,8 @@ from redis.exceptions import RedisError
 
 from shared.broker import celery_app, send
 from shared.contract import Outcome
+from shared.drift import DriftReport, DriftStore
+from shared.model.drift import Moved
 from shared.rollout import RolloutStore
 from shared.settings import Settings
 from shared.trials import TrialStore
@@ -21,6 +23,7 @@ from worker.archive import open_archive
 from worker.batcher import Batcher
 from worker.deployer import Deployer
 from worker.drain import DrainRate
+from worker.drift import DriftMonitor
 from worker.lineup import Lineup
 from worker.logbook import Logbook
 from worker.metrics import WorkerMetrics
@@ -64,6 +67,7 @@ class Station:
         self._batch_timeout_s = settings.batch_timeout_s
         self._referee = Referee(self._batcher, TrialStore(redis))
         self._archive = open_archive(settings, redis, self.metrics.archived)
+        self._drift = self._open_drift(settings, redis)
         self.predictor = Predictor(
             lambda: self._deployer.lineup,
             self._batcher,
@@ -71,13 +75,14 @@ class Station:
             max_deliveries=settings.max_deliveries,
             note=self._referee.note,
             see=self._archive.see if self._archive else None,
+            watch=self._drift.note if self._drift else lambda _: None,
         )
         self._logbook = Logbook(
             settings.inference_log,
             max_bytes=settings.inference_log_max_bytes,
             backups=settings.inference_log_backups,
         )
-        self._alerts = open_alerts(settings, self.metrics.mailed)
+        self._alerts = open_alerts(settings, redis, self.metrics.mailed)
         self._sweeper = Sweeper(
             redis,
             partial(send, celery_app(settings, results=False)),
@@ -91,6 +96,8 @@ class Station:
         self._referee.start()
         if self._archive:
             self._archive.start()
+        if self._drift:
+            self._drift.start()
         if self._alerts:
             self._alerts.start()
             self.metrics.alerts_waiting(self._alerts.waiting)
@@ -101,6 +108,22 @@ class Station:
         if settings.metrics_port:
             self.metrics.serve(settings.host, settings.metrics_port)
 
+    def _open_drift(self, settings: Settings, redis: Redis) -> DriftMonitor | None:
+        if not settings.drift_window:
+            return None
+        return DriftMonitor(
+            DriftStore(redis),
+            self._window_closed,
+            name=lambda: self._name,
+            window=settings.drift_window,
+            window_s=settings.drift_window_s,
+        )
+
+    def _window_closed(self, report: DriftReport, moved: list[Moved]) -> None:
+        self.metrics.window_closed(report, moved)
+        if self._alerts and report.state != "steady" and report.windows == 1:
+            self._alerts.warn(f"drift_{report.state}", str(report))
+
     def record(self, outcome: Outcome) -> None:
         """Logs and alerts, when the first answer of a task is stored."""
         self._tell(outcome)
@@ -110,8 +133,8 @@ class Station:
     def _tell(self, outcome: Outcome) -> None:
         self._logbook.write(outcome)
         self.metrics.finished(outcome)
-        if outcome.failure and self._alerts:
-            self._alerts.report(outcome.id, outcome.failure)
+        if self._alerts:
+            self._alerts.tell(outcome)
 
     def beat(self, name: str) -> None:
         """Says that this worker is ready; ends the process when the model is stuck."""
@@ -133,6 +156,8 @@ class Station:
         self._logbook.close()
         if self._archive:
             self._archive.close()
+        if self._drift:
+            self._drift.close()
         if self._alerts:
             self._alerts.close()
         if self._webhooks:

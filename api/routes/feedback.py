@@ -63,14 +63,7 @@ async def take_back_feedback(
 )
 async def read_image(task_id: TaskId, feedback: FeedbackDep) -> Response:
     """The photo as it was uploaded, where the history keeps it."""
-    image = await feedback.image(task_id)
-    kind = kind_of(image)
-    shown = kind in _SHOWN
-    return Response(
-        image,
-        media_type=f"image/{kind}" if shown else "application/octet-stream",
-        headers={"Content-Disposition": "inline" if shown else "attachment"},
-    )
+    return shown(await feedback.image(task_id))
 
 
 @router.get("/labelling", dependencies=[Reviewer], responses=problem_responses(403, 422, 503))
@@ -85,4 +78,15 @@ async def labelling_queue(
         images=[QueuedImage.of(answer) for answer in found],
         unlabelled=unlabelled,
         history_days=settings.history_days,
+    )
+
+
+def shown(image: bytes) -> Response:
+    """As a page can show it, where browsers show its kind at all."""
+    kind = kind_of(image)
+    inline = kind in _SHOWN
+    return Response(
+        image,
+        media_type=f"image/{kind}" if inline else "application/octet-stream",
+        headers={"Content-Disposition": "inline" if inline else "attachment"},
     )

@@ -1,4 +1,4 @@
-"""`/`: the page for people, and the state that it shows. Plain files, nothing to build."""
+"""`/` and `/label`: the pages for people. Plain files, nothing to build."""
 
 from __future__ import annotations
 
@@ -18,6 +18,11 @@ router = APIRouter(include_in_schema=False)
 @router.get("/")
 async def page() -> FileResponse:
     return FileResponse(_FOLDER / "index.html")
+
+
+@router.get("/label")
+async def label() -> FileResponse:
+    return FileResponse(_FOLDER / "label.html")
 
 
 @router.get("/page/{name}")

@@ -8,7 +8,8 @@ from fastapi import APIRouter, Request
 from starlette.datastructures import UploadFile
 from starlette.responses import JSONResponse, Response
 
-from api.deps import Image, Images, Service, SettingsDep, UploadOptions, UploadWait
+from api.asked import Many, One
+from api.deps import Service, SettingsDep
 from api.disconnect import unless_gone
 from api.errors import problem_of, problem_responses
 from api.schemas import ACCEPTED_EXAMPLE, BatchAccepted, BatchEntry, TaskAccepted
@@ -25,6 +26,7 @@ router = APIRouter(tags=["inspection"])
 
 _CALLBACK = {
     "type": "string",
+    "format": "callback-url",
     "maxLength": 2048,
     "description": "Gets each answer by POST, signed, if the operator has switched callbacks on",
 }
@@ -62,22 +64,16 @@ _HEADERS = {
     },
     openapi_extra=_form("file", _FILE),
 )
-async def upload_image(
-    request: Request,
-    upload: Image,
-    wait: UploadWait,
-    service: Service,
-    options: UploadOptions,
-) -> Response:
+async def upload_image(request: Request, asked: One, service: Service) -> Response:
     """Waits for the answer, as long as `wait` says; then the task goes on, and 202 names it.
 
     202 comes at once when the queue is far too long for `wait`. A client that goes away before it
     is answered takes its task back, unless that has begun or has an `Idempotency-Key`.
     """
-    options = options.calling(upload.callback_url)
-    inspection = await unless_gone(request, service.inspect(upload.image, wait.seconds, options))
+    inspect = service.inspect(asked.image, asked.wait.seconds, asked.options)
+    inspection = await unless_gone(request, inspect)
     request.state.task_id = inspection.task_id
-    return _accepted(inspection, wait) if inspection.result is None else _answered(inspection)
+    return _accepted(inspection, asked.wait) if inspection.result is None else _answered(inspection)
 
 
 @router.post(
@@ -88,15 +84,11 @@ async def upload_image(
     openapi_extra=_form("files", {"type": "array", "minItems": 1, "items": _FILE}),
 )
 async def upload_images(
-    request: Request,
-    batch: Images,
-    service: Service,
-    settings: SettingsDep,
-    options: UploadOptions,
+    request: Request, asked: Many, service: Service, settings: SettingsDep
 ) -> BatchAccepted:
     """One entry a file, in order. A refused file has its problem there; the others go on."""
-    options = options.calling(batch.callback_url)
-    entries = await unless_gone(request, _accept_all(batch.files, service, settings, options))
+    accept_all = _accept_all(asked.images, service, settings, asked.options)
+    entries = await unless_gone(request, accept_all)
     return BatchAccepted.of(entries)
 
 

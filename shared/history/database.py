@@ -85,6 +85,7 @@ def _engine(url: URL) -> Engine:
     def connected(connection: Any, _record: object) -> None:
         # With a write-ahead log a crash of the machine may lose the last words, never the file.
         connection.execute("PRAGMA synchronous=NORMAL")
+        connection.execute("PRAGMA secure_delete=ON")  # what is forgotten is overwritten
 
     return engine
 

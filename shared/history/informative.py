@@ -3,13 +3,14 @@
 Doubt is how near a probability lies to the threshold, from 0 to 1. Among the photos of greatest
 doubt, one after the other is taken whose doubt times its distance from all that were taken, or
 labelled before, is greatest: farthest-point traversal (Gonzalez, 1985), weighted. Without
-embeddings, doubt alone decides.
+embeddings, or without numpy, which the api's image spares, doubt alone decides.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from sqlalchemy import ColumnElement, case, func, select
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 #: photos that are looked at for each one that is wanted, and at least
 _CANDIDATES, _FEWEST_CANDIDATES = 10, 200
+#: unlabelled answers, the latest, among which they are looked for
+_NEWEST = 100_000
 #: labelled photos, the latest, that new ones should be unlike
 _LABELLED = 500
 
@@ -40,24 +43,30 @@ def most_informative(store: HistoryStore, count: int) -> list[Answered]:
     """
     candidates = _most_doubtful(store, max(count * _CANDIDATES, _FEWEST_CANDIDATES))
     space = _prevailing_space(candidates)
-    if space is None:
+    if space is None or find_spec("numpy") is None:
         return candidates[:count]
     return _spread(candidates, _labelled_embeddings(store, space), space, count)
 
 
 def _most_doubtful(store: HistoryStore, count: int) -> list[Answered]:
     """Of each photo its latest answer."""
-    newest_first = [images.c.at.desc(), images.c.task_id]
-    place = func.row_number().over(partition_by=images.c.sha256, order_by=newest_first)
-    latest = select(images, place.label("place")).where(~labelled()).subquery()
+    row = images.c
+    named = row.task_id, row.sha256, row.at, row.prob_scratches, row.threshold
+    newest = select(*named).where(~labelled()).order_by(row.at.desc()).limit(_NEWEST).subquery()
+    place = func.row_number().over(
+        partition_by=newest.c.sha256, order_by=[newest.c.at.desc(), newest.c.task_id]
+    )
+    placed = select(newest, place.label("place")).subquery()
+    certainty = _certainty(placed.c.prob_scratches, placed.c.threshold)
     wanted = (
-        select(latest)
-        .where(latest.c.place == 1)
-        .order_by(_certainty(latest.c.prob_scratches, latest.c.threshold), latest.c.task_id)
+        select(images)
+        .join(placed, placed.c.task_id == row.task_id)
+        .where(placed.c.place == 1)
+        .order_by(certainty, row.task_id)
         .limit(count)
     )
     with store.database.begin() as connection:
-        return [Answered.of_row(row) for row in connection.execute(wanted)]
+        return [Answered.of_row(found) for found in connection.execute(wanted)]
 
 
 def _certainty(

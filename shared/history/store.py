@@ -6,11 +6,22 @@ Synchronous: the api calls it in threads. Every method may raise HistoryUnavaila
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from typing import Any, Self
 
-from sqlalchemy import ColumnElement, Connection, delete, exists, func, insert, or_, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    delete,
+    exists,
+    func,
+    insert,
+    or_,
+    select,
+    tuple_,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 
 from shared.contract import Label, Outcome
@@ -24,6 +35,8 @@ logger = logging.getLogger(__name__)
 
 #: of one SQL statement, where ids are listed
 _AT_ONCE = 500
+#: answers with their embeddings, some 3 KB each
+_CHUNK = 2000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +120,8 @@ class HistoryStore:
         self.database.close()
 
     def keep(self, answered: Sequence[tuple[Answered, bytes]]) -> int:
-        """Writes answers and images; how many. One whose image cannot be written is not kept.
+        """Writes answers and images; how many. From the first image that cannot be written on, none
+        is kept: a store that is away would take its time to say so of each.
 
         The row comes first: what is there without its file is removed with its time, and no file
         is ever there without a row.
@@ -118,20 +132,32 @@ class HistoryStore:
         ]
         with self.database.begin() as connection:
             connection.execute(_insert_new(connection), rows)
-        lost = []
-        for row, (_, image) in zip(rows, answered, strict=True):
-            try:
+        written = 0
+        with suppress(HistoryUnavailable):
+            for row, (_, image) in zip(rows, answered, strict=True):
                 self.files.write(row["file_key"], image)
-            except HistoryUnavailable:
-                lost.append(row["task_id"])
-        if lost:
-            self._delete_rows(lost)
-        return len(rows) - len(lost)
+                written += 1
+        self._delete_rows([row["task_id"] for row in rows[written:]])
+        return written
 
     def find(self, task_id: str) -> Answered | None:
         with self.database.begin() as connection:
             row = connection.execute(select(images).where(images.c.task_id == task_id)).first()
         return Answered.of_row(row) if row else None
+
+    def chunks(self) -> Iterator[list[Answered]]:
+        """All that is kept, oldest first, so many at once as memory easily holds."""
+        last = (-1.0, "")
+        while True:
+            later = tuple_(images.c.at, images.c.task_id) > last
+            order = (images.c.at, images.c.task_id)
+            wanted = select(images).where(later).order_by(*order).limit(_CHUNK)
+            with self.database.begin() as connection:
+                chunk = [Answered.of_row(row) for row in connection.execute(wanted)]
+            if not chunk:
+                return
+            yield chunk
+            last = (chunk[-1].at, chunk[-1].task_id)
 
     def image(self, answer: Answered) -> bytes | None:
         """None when it is gone."""
@@ -170,23 +196,28 @@ class HistoryStore:
                 found.setdefault(row.sha256, (Answered.of_row(row), row.label))
         return list(found.values())
 
-    def forget(self, task_id: str) -> int:
-        """Removes a task's photo, every copy of it, and all words about it; how many copies."""
+    def forget(self, task_id: str) -> tuple[list[str], int]:
+        """Removes a task's photo with all its copies, and all words about them.
+
+        The ids of the tasks whose photos were kept, and the number of words.
+        """
         with self.database.begin() as connection:
-            hashes = select(images.c.sha256).where(images.c.task_id == task_id)
+            kept = select(images.c.sha256).where(images.c.task_id == task_id)
             heard = select(feedback.c.sha256).where(feedback.c.task_id == task_id)
-            same = images.c.sha256.in_(hashes.union(heard))
-            copies = connection.execute(select(images).where(same)).all()
-        self.remove([Answered.of_row(row) for row in copies])
-        with self.database.begin() as connection:
-            tasks = [row.task_id for row in copies] + [task_id]
-            hashes_gone = {row.sha256 for row in copies}
-            connection.execute(
-                delete(feedback).where(
-                    or_(feedback.c.task_id.in_(tasks), feedback.c.sha256.in_(hashes_gone))
-                )
+            same = images.c.sha256.in_(kept.union(heard))
+            copies = [
+                Answered.of_row(row) for row in connection.execute(select(images).where(same))
+            ]
+        self.remove(copies)
+        tasks = [answer.task_id for answer in copies]
+        words = delete(feedback).where(
+            or_(
+                feedback.c.task_id.in_([*tasks, task_id]),
+                feedback.c.sha256.in_({answer.sha256 for answer in copies}),
             )
-        return len(copies)
+        )
+        with self.database.begin() as connection:
+            return tasks, connection.execute(words).rowcount
 
     def remove(self, answers: Iterable[Answered]) -> None:
         """Images and answers, not the words about them."""
@@ -197,6 +228,8 @@ class HistoryStore:
         self._delete_rows(gone)
 
     def _delete_rows(self, task_ids: list[str]) -> None:
+        if not task_ids:
+            return
         with self.database.begin() as connection:
             for start in range(0, len(task_ids), _AT_ONCE):
                 some = task_ids[start : start + _AT_ONCE]

@@ -10,11 +10,14 @@ import numpy as np
 
 from shared.errors import CheckpointError
 from shared.model.decode import Pixels
-from shared.model.evidence import EvidenceReader, Trace
+from shared.model.embedding import embedding_space
+from shared.model.evidence import EvidenceReader, Floats, Trace
 from shared.model.heatmap import Heatmap
 from shared.model.labels import LABELS, NO_SCRATCHES, SCRATCHES
 from shared.model.manifest import Manifest, Precision, load_manifest
 from shared.model.preprocess import ImageLimits, preprocess
+from shared.model.reference import Place, Reference
+from shared.model.ruling import Ruling, rule
 from shared.model.runtime import Embedded, Logits, Runtime, RuntimeName, open_runtime
 
 
@@ -36,7 +39,10 @@ class Inspector:
         self.manifest = manifest
         self.runtime = runtime
         self.limits = limits
+        self.embedding_space = embedding_space(manifest, runtime.precision)
         self._folder = folder
+        file = manifest.references.get(runtime.precision)
+        self.reference = Reference.load(folder / file) if file else None
         self._reader = EvidenceReader(folder / manifest.head, manifest.preprocess)
 
     def on(self, runtime: Runtime) -> Inspector:
@@ -75,6 +81,15 @@ class Inspector:
         probability = float(1 / (1 + np.exp(-scaled)))
         label = SCRATCHES if probability >= self.manifest.threshold else NO_SCRATCHES
         return Verdict(LABELS[label], 1 - probability, probability)
+
+    def place(self, features: Floats | None) -> Place | None:
+        """Where an image lies among those that the model was made from; None where unknown."""
+        return self.reference.place(features) if self.reference and features is not None else None
+
+    def rule(self, verdict: Verdict, place: Place | None) -> Ruling:
+        """What one can act on. The promises are of this runtime's precision, or there are none."""
+        certificate = self.manifest.certificates.get(self.runtime.precision)
+        return rule(certificate, verdict.prob_scratches, unlike=bool(place and place.unlike))
 
     def inspect(self, data: bytes) -> Verdict:
         """All three verbs for one image. Raises ImageError."""

@@ -97,6 +97,47 @@ class Golden(_Strict):
     logits: tuple[float, float]
 
 
+class Bound(_Strict):
+    """A rate that is not exceeded, and the images that this is known from."""
+
+    rate: float = Field(gt=0, lt=1)
+    #: held out, of the class that it is about
+    images: int = Field(ge=0)
+    #: the fewest with which it can be said at all
+    needed: int = Field(ge=1)
+
+    @property
+    def certified(self) -> bool:
+        return self.images >= self.needed
+
+
+class Certificate(_Strict):
+    """Thresholds of the probability of scratches, and what each promises; see `ruling.py`."""
+
+    #: that both promises hold
+    confidence: float = Field(gt=0, lt=1)
+    #: of scratched images, called clean
+    missed: Bound
+    #: of clean images, called scratched
+    false_alarms: Bound
+    #: of photos like those it was made from, sent to review as unlike them at most
+    unlike: float = Field(gt=0, lt=1)
+    #: None where it promises nothing; then no image is called so
+    clean_below: float | None = Field(None, ge=0, le=1)
+    #: above 1 where no probability would keep the promise
+    scratched_from: float | None = Field(None, ge=0)
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Certificate:
+        if (self.clean_below is None) == self.missed.certified:
+            raise ValueError("clean_below is there exactly where missed is certified")
+        if (self.scratched_from is None) == self.false_alarms.certified:
+            raise ValueError("scratched_from is there exactly where false_alarms is certified")
+        if self.scratched_from is not None and (self.clean_below or 0) > self.scratched_from:
+            raise ValueError("clean_below must not lie above scratched_from")
+        return self
+
+
 class Manifest(_Strict):
     format: Literal[1] = FORMAT
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
@@ -115,6 +156,10 @@ class Manifest(_Strict):
     goldens: tuple[Golden, ...] = Field(min_length=1)
     #: largest allowed difference of a golden logit, by precision of the runtime
     tolerance: dict[Precision, float]
+    #: by precision of the runtime: its answers are the ones that were counted
+    certificates: dict[Precision, Certificate] = {}
+    #: what its photos were like, by precision, safetensors, see `shared/model/reference.py`
+    references: dict[Precision, File] = {}
     #: on the test split
     metrics: dict[str, float] = {}
     #: what it was trained on, such as the hash and size of the data
@@ -130,8 +175,13 @@ class Manifest(_Strict):
 
     @property
     def revision(self) -> str:
-        """Changes whenever any answer could."""
-        return hashlib.sha256(self.model_dump_json(exclude={"metrics"}).encode()).hexdigest()[:12]
+        """Changes whenever any answer could.
+
+        Fields that came later count only where they are set: checkpoints of before keep theirs.
+        """
+        later = {name for name in ("certificates", "references") if not getattr(self, name)}
+        said = self.model_dump_json(exclude={"metrics"} | later)
+        return hashlib.sha256(said.encode()).hexdigest()[:12]
 
     @property
     def title(self) -> str:
@@ -168,6 +218,7 @@ def _check_files(folder: Path, manifest: Manifest) -> None:
 def _named_files(manifest: Manifest) -> set[str]:
     files = {manifest.head, *manifest.openvino.values(), *(g.file for g in manifest.goldens)}
     files |= {str(Path(graph).with_suffix(".bin")) for graph in manifest.openvino.values()}
+    files |= set(manifest.references.values())
     return files | {f for f in (manifest.backbone.config, manifest.backbone.weights) if f}
 
 

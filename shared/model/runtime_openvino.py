@@ -144,7 +144,9 @@ def _automatic(manifest: Manifest) -> Precision:
     has = ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     if "int8" in manifest.openvino and "INT8" in has:  # shipped only if it loses next to nothing
         return "int8"
-    return "bf16" if "BF16" in has and "bf16" in manifest.tolerance else "f32"
+    # Where promises were made, none holds in a precision that they were not made in.
+    promised = "bf16" in manifest.certificates or not manifest.certificates
+    return "bf16" if "BF16" in has and "bf16" in manifest.tolerance and promised else "f32"
 
 
 def show_features(model: ov.Model, head: Path) -> FeaturesOf | None:

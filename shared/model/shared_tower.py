@@ -12,9 +12,10 @@ from safetensors.numpy import load_file
 
 from shared.errors import CheckpointError
 from shared.model.decode import Pixels
+from shared.model.embedding import tower_of
 from shared.model.evidence import Floats, Trace
 from shared.model.inspector import Inspector
-from shared.model.manifest import Manifest, Precision, load_manifest
+from shared.model.manifest import Precision, load_manifest
 from shared.model.runtime import Embedded, FeatureForward, Logits
 
 
@@ -50,7 +51,7 @@ class SharedTower:
     def __init__(self, champion: Inspector, folder: Path) -> None:
         """Raises CheckpointError when `folder` holds another tower, or it does not work out."""
         manifest = load_manifest(folder)
-        if _tower(champion.manifest) != _tower(manifest):
+        if tower_of(champion.manifest) != tower_of(manifest):
             raise CheckpointError(f"{manifest.title} has another tower than the champion")
         self._forward = champion.runtime.with_features()
         self._head = SideHead(folder / manifest.head)
@@ -110,10 +111,3 @@ class _Side:
 
     def with_features(self) -> FeatureForward:
         raise NotImplementedError("a side has no graph of its own")
-
-
-def _tower(manifest: Manifest) -> tuple[object, ...]:
-    """Equal for checkpoints whose features are equal."""
-    backbone = manifest.backbone
-    files = [manifest.sha256[file] for file in (backbone.config, backbone.weights) if file]
-    return backbone.model, backbone.tag, files, manifest.preprocess, manifest.features

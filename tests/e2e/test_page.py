@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,11 @@ def test_a_scratch_is_found_and_marked_where_it_is(page: Page) -> None:
     bad, good = card(page, SCRATCHED.name), card(page, CLEAN.name)
     expect(bad.locator(".verdict")).to_have_text("Scratched")
     expect(bad.locator(".detail")).to_contain_text("likely scratched; look")
+    for one in (bad, good):  # what the bundled checkpoint can promise is another test's matter
+        expect(one.locator(".ruling")).to_be_visible()
+        expect(one.locator(".ruling")).to_have_attribute(
+            "title", re.compile("missed|alarms|certif")
+        )
     expect(bad.locator(".heat")).to_be_visible()
     photo, mark = bad.locator(".photo").bounding_box(), bad.locator(".box").bounding_box()
     assert photo and mark

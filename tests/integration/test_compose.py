@@ -136,14 +136,17 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Composed]:
         "flower": made.services["flower"]["command"],
     }
     with ExitStack() as processes:
-        for name, command in commands.items():
-            processes.enter_context(made.running(name, command))
+        started = {
+            name: processes.enter_context(made.running(name, command))
+            for name, command in commands.items()
+        }
         try:
             wait_until(lambda: _ok(f"http://127.0.0.1:{made.port('8000')}/readyz"), patience_s=120)
         except AssertionError as error:
             logs = "\n".join(f"--- {name}\n{made.log(name)[-2000:]}" for name in commands)
             raise AssertionError(logs) from error
         yield made
+    assert started["worker"].returncode == 0, made.log("worker")[-3000:]
 
 
 def _ok(url: str, auth: tuple[str, str] | None = None) -> bool:

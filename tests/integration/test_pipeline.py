@@ -18,7 +18,7 @@ from shared.model.inspector import open_inspector
 from shared.model.labels import LABELS
 
 ROOT = Path(__file__).parents[2]
-STAGES = ["data", "prepare", "embed", "train", "evaluate", "export"]
+STAGES = ["data", "prepare", "embed", "train", "certify", "evaluate", "export"]
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 
@@ -80,7 +80,7 @@ def repo(tmp_path_factory: pytest.TempPathFactory) -> Path:
         preprocess={"size": 64, "mean": [0.5] * 3, "std": [0.5] * 3},
         features={"depths": [2, 4], "embedding": True},
     )
-    change(repo, "train", hidden=8, epochs=3)
+    change(repo, "train", hidden=8, epochs=3, hold_out=1)
     change(repo, "export", name="tiny", goldens=[0], int8=None)
     run(repo, "git", "init", "--quiet")
     assert ran(dvc(repo, "repro")) == STAGES
@@ -95,6 +95,12 @@ def test_only_what_a_change_touches_runs_again(repo: Path) -> None:
     change(repo, "export", goldens=[1])
     assert ran(dvc(repo, "repro")) == ["export"]
 
+    change(repo, "certify", missed=0.9, confidence=0.5)  # what so few photos can promise
+    assert ran(dvc(repo, "repro")) == ["certify", "evaluate", "export"]
+    certificate = open_inspector(repo / "ckpts" / "tiny").manifest.certificates["f32"]
+    assert certificate.clean_below is not None and certificate.scratched_from is None
+    dvc(repo, "metrics", "show")
+
     before = (repo / "params.yaml").read_text()
     for section, value in {
         "build": {"finer": [96]},
@@ -102,6 +108,7 @@ def test_only_what_a_change_touches_runs_again(repo: Path) -> None:
         "prepare": {"near": 40},
         "embed": {"batch": 4},
         "train": {"dropout": 0.5},
+        "certify": {"missed": 0.5},
         "evaluate": {"bins": 5},
     }.items():
         change(repo, section, **value)

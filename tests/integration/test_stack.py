@@ -21,7 +21,7 @@ def test_it_says_a_line_to_paste_that_works(service: Service) -> None:
     ready = service.http.get("/readyz").json()
 
     assert docs.status_code == 200
-    assert ready["workers"][0]["variant"] == "openvino/f32/cpu"
+    assert ready["workers"][0]["variant"].startswith("openvino/")
 
 
 def test_what_is_accepted_while_the_worker_is_dead_is_answered_when_it_is_back(

@@ -1,6 +1,6 @@
 // The shown photos as a table, RFC 4180.
 
-const COLUMNS = ["file", "verdict", "prob_scratches", "prob_no_scratches", "x", "y", "model", "task_id", "error"];
+const COLUMNS = ["file", "verdict", "prob_scratches", "prob_no_scratches", "x", "y", "model", "task_id", "error", "ruling", "bound"];
 
 function cell(value) {
   let text = String(value ?? "");
@@ -11,7 +11,7 @@ function cell(value) {
 function row(item) {
   const { result, explanation, model, task_id } = item.view ?? {};
   const [x, y] = explanation?.hottest ?? [];
-  return [item.name, result?.pred ?? item.state, result?.prob_scratches, result?.prob_no_scratches, x, y, model, task_id, item.error];
+  return [item.name, result?.pred ?? item.state, result?.prob_scratches, result?.prob_no_scratches, x, y, model, task_id, item.error, item.view?.verdict, item.view?.bound];
 }
 
 export function csvOf(items) {

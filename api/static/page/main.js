@@ -2,10 +2,12 @@
 
 import { makeCard, show, showPhoto } from "./cards.js";
 import { csvOf, download } from "./csv.js";
+import { judge } from "./judge.js";
+import "./key.js";
 import { Lanes } from "./lanes.js";
 import { arranged, counts } from "./order.js";
 import { preview } from "./photos.js";
-import { Refused, heatmap, inspect, onKeyNeeded, onceKey } from "./service.js";
+import { Refused, heatmap, inspect, onceKey } from "./service.js";
 import { watchStatus } from "./status.js";
 import { open, refresh, startViewer } from "./viewer.js";
 
@@ -26,7 +28,7 @@ function add(files) {
   }));
   items.push(...fresh);
   for (const item of fresh) {
-    makeCard(item, { open, again });
+    makeCard(item, { open, again, say });
     previews.add(() => prepare(item));
     enqueue(item);
   }
@@ -65,6 +67,8 @@ function again(item) {
   update(item, { state: "waiting", error: undefined });
   enqueue(item);
 }
+
+const say = (item, said) => judge(item, said, (change) => update(item, change));
 
 function update(item, change) {
   Object.assign(item, change);
@@ -137,24 +141,8 @@ function listenForPhotos() {
   document.addEventListener("paste", (event) => add(event.clipboardData.files));
 }
 
-function askForKey(refused) {
-  const form = $("key-form");
-  form.hidden = false;
-  $("key-hint").textContent = refused ? "That key is not accepted." : "Kept in this tab only.";
-  $("key").focus();
-  return new Promise((done) => {
-    form.addEventListener("submit", (event) => {
-      event.preventDefault();
-      form.hidden = true;
-      done($("key").value.trim());
-      $("key").value = "";
-    }, { once: true });
-  });
-}
-
-onKeyNeeded(askForKey);
 listenForPhotos();
-startViewer(shown);
+startViewer(shown, say);
 for (const input of document.querySelectorAll("input[name=filter]")) input.addEventListener("change", arrange);
 $("sort").addEventListener("change", arrange);
 $("heat").addEventListener("change", () => document.body.classList.toggle("no-marks", !$("heat").checked));

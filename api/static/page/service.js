@@ -84,9 +84,9 @@ function upload(file, once, signal, onShare) {
   });
 }
 
-async function get(url, signal) {
+async function ask(url, signal, options = {}) {
   try {
-    const response = await fetch(url, { headers: headers(), signal });
+    const response = await fetch(url, { ...options, headers: headers(options.headers), signal });
     return { status: response.status, header: (name) => response.headers.get(name), body: parsed(await response.text()) };
   } catch (error) {
     if (signal.aborted) throw error;
@@ -111,7 +111,7 @@ export async function inspect(file, once, signal, onPhase) {
   const accepted = demand(await patient(() => upload(file, once, signal, (share) => onPhase("sending", share)), signal), 202);
   onPhase("inspecting", 1);
   for (;;) {
-    const view = demand(await patient(() => get(`tasks/${accepted.task_id}?wait=${LONG_POLL_S}`, signal), signal), 200);
+    const view = demand(await patient(() => ask(`tasks/${accepted.task_id}?wait=${LONG_POLL_S}`, signal), signal), 200);
     if (view.status === "done") return view;
     if (view.status === "failed") throw new Refused(view.error.message, !["task_timed_out", "upload_lost"].includes(view.error.code));
   }
@@ -124,10 +124,32 @@ export async function heatmap(view) {
   return response.ok ? URL.createObjectURL(await response.blob()) : null;
 }
 
+/** Says what a task's photo shows; null takes back what was said. */
+export async function say(taskId, label) {
+  const { signal } = new AbortController();
+  const url = `tasks/${taskId}/feedback`;
+  const options = label
+    ? { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ label }) }
+    : { method: "DELETE" };
+  return demand(await patient(() => ask(url, signal, options), signal), 200);
+}
+
+/** The unlabelled photos that teach most: {images, unlabelled, history_days}. */
+export async function labelling(limit) {
+  const { signal } = new AbortController();
+  return demand(await patient(() => ask(`labelling?limit=${limit}`, signal), signal), 200);
+}
+
+/** An object URL of a kept photo, or null. */
+export async function keptPhoto({ image_url }) {
+  const response = await fetch(image_url.slice(1), { headers: headers() });
+  return response.ok ? URL.createObjectURL(await response.blob()) : null;
+}
+
 /** The state of queue and workers; null while the service does not answer. */
 export async function state() {
   const used = key;
-  const answer = await get("status", new AbortController().signal);
+  const answer = await ask("status", new AbortController().signal);
   if (answer.status === 401) await newKey(used);
   return answer.status === 200 ? answer.body : null;
 }

@@ -25,6 +25,18 @@ export function verdict(item) {
   }
 }
 
+const REASONS = {
+  between: "Please look: too close to call",
+  unlike: "Please look: unlike what the model knows",
+  uncertified: "Not certified",
+};
+
+/** Of the verdict that keeps a promise; empty where the service gives none. */
+export function ruling(view) {
+  if (!view.verdict) return "";
+  return view.verdict === "review" ? (REASONS[view.reason] ?? "Please look") : `Certified ${view.verdict}`;
+}
+
 export function detail(item) {
   if (item.state === "failed") return item.error;
   if (item.state !== "done") return "";

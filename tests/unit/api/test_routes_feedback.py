@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 
 import fakeredis
+import httpx
 import pytest
 from limits.aio.storage import MemoryStorage
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+import scratch
 from api.fairness import RateLimiter
 from shared.contract import Failure
 from shared.history.store import HistoryStore
@@ -59,6 +61,14 @@ async def test_a_word_is_kept_for_good_and_for_the_trial(
     assert labels(redis) == {task_id: label}
 
 
+async def test_our_client_says_it(app, history, task_id):
+    async with scratch.AsyncClient("http://api", transport=httpx.ASGITransport(app)) as client:
+        noted = await client.feedback(task_id, "wrong", note="n")
+
+    assert noted == scratch.Feedback(task_id, "no_scratches", "scratches", image_kept=False)
+    assert [word.note for word in history.words(task_id)] == ["n"]
+
+
 async def test_the_last_word_counts_and_can_be_taken_back(client, redis, history, task_id):
     url = f"/tasks/{task_id}/feedback"
     await client.post(url, json={"label": "wrong"})
@@ -70,6 +80,9 @@ async def test_the_last_word_counts_and_can_be_taken_back(client, redis, history
     assert response.status_code == 200 and response.json()["label"] is None
     assert [word.label for word in history.words(task_id)] == ["no_scratches", "scratches", None]
     assert labels(redis) == {}
+    metrics = (await client.get("/metrics")).text
+    for said in ("right", "wrong", "taken_back"):
+        assert f'scratch_feedback_total{{said="{said}"}} 1.0' in metrics
 
 
 async def test_the_history_knows_tasks_that_redis_has_forgotten(client, redis, history):

@@ -6,7 +6,7 @@ import uuid
 
 import pytest
 
-from shared.contract import Explanation, Failure
+from shared.contract import Explanation, Failure, Ruling
 from shared.errors import CorruptImage
 from shared.records import heatmap_key, task_key
 from tests.fakes_api import PREDICTION, outcome
@@ -27,6 +27,9 @@ async def test_a_queued_task(client, task_id):
         "status": "queued",
         "result": None,
         "error": None,
+        "verdict": None,
+        "bound": None,
+        "reason": None,
         "explanation": None,
         "model": None,
         "timings_ms": {},
@@ -45,6 +48,9 @@ async def test_a_finished_task(client, worker, task_id):
         "status": "done",
         "result": PREDICTION.encode(),
         "error": None,
+        "verdict": None,
+        "bound": None,
+        "reason": None,
         "explanation": None,
         "model": "scratch-lite@1a2b",
         "timings_ms": {"forward": 9.5},
@@ -137,6 +143,24 @@ async def test_where_the_evidence_lies(client, redis, worker, upload, sender):
     assert view == {**explanation.encode(), "heatmap_url": f"/tasks/{task_id}/heatmap.png"}
     heatmap = await client.get(view["heatmap_url"])
     assert (heatmap.content, heatmap.headers["content-type"]) == (b"png", "image/png")
+
+
+async def test_the_verdict_is_shown_with_what_it_promises(client, worker, sender, task_id):
+    assert sender.jobs[-1].ruling  # this api understands one
+    said = {"verdict": "review", "bound": "missed scratches at most 1 %", "reason": "unlike"}
+    ruling = Ruling.model_validate(said)
+    await worker.finish(outcome(task_id).model_copy(update={"ruling": ruling}))
+
+    view = (await client.get(f"/tasks/{task_id}")).json()
+    assert view.items() >= said.items()
+    assert view["result"].keys() == {"pred", "prob_no_scratches", "prob_scratches"}
+
+
+async def test_a_worker_of_before_gives_no_verdict(client, worker, task_id):
+    await worker.finish(outcome(task_id))
+    view = (await client.get(f"/tasks/{task_id}")).json()
+    assert view["status"] == "done"
+    assert view["verdict"] is view["bound"] is view["reason"] is None
 
 
 async def test_nobody_asked_where_the_evidence_lies(client, sender, task_id):

@@ -96,6 +96,14 @@ def test_a_photo_is_sent_and_waited_for(ask: Ask) -> None:
     assert b"image" in upload.content
 
 
+def test_the_verdict_comes_along_where_the_service_tells_it(ask: Ask) -> None:
+    told = {"verdict": "review", "bound": "missed scratches at most 1 %", "reason": "between"}
+
+    answer = ask(Service(view(**told)), "predict", b"image")
+
+    assert (answer.verdict, answer.bound, answer.reason) == tuple(told.values())
+
+
 def test_a_path_is_read_and_not_told(ask: Ask, tmp_path: Path) -> None:
     (tmp_path / "secret-customer.jpg").write_bytes(b"pixels")
     service = Service()
@@ -112,6 +120,27 @@ def test_a_callback_is_ordered_with_the_photo(ask: Ask) -> None:
     with_callback, without = service.requests
     assert b'name="callback_url"\r\n\r\nhttps://example.com/?a=1&b=2\r\n' in with_callback.content
     assert b"callback_url" not in without.content
+
+
+@pytest.mark.parametrize("note", [None, "a reflection"])
+def test_feedback(ask: Ask, note: str | None) -> None:
+    told = {"task_id": "t1", "label": "no_scratches", "pred": "scratches", "image_kept": True}
+    service = Service()
+    service.first = [busy(), httpx.Response(200, json=told)]
+
+    assert ask(service, "feedback", "t1", "wrong", note=note) == scratch.Feedback(**told)
+    *_, request = service.requests
+    assert (request.method, request.url.path) == ("POST", "/tasks/t1/feedback")
+    said = {"label": "wrong", "note": note} if note else {"label": "wrong"}
+    assert json.loads(request.content) == said
+
+
+def test_feedback_that_is_refused(ask: Ask) -> None:
+    service = Service()
+    service.first = [httpx.Response(404, json={**PROBLEM, "code": "task_not_found"})]
+    with pytest.raises(scratch.Refused) as refused:
+        ask(service, "feedback", "t9", "right")
+    assert refused.value.code == "task_not_found"
 
 
 def test_a_busy_service_is_asked_again_under_the_same_key(ask: Ask) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from shared.contract import Failure, InspectJob, Outcome, Prediction, TaskStatus
+from shared.contract import Failure, InspectJob, Outcome, Prediction, Ruling, TaskStatus
 from shared.errors import BadMessage, CorruptImage
 
 JOB = InspectJob(id="a", sha256="00", size=3, accepted_at=1.5, deadline_at=301.5)
@@ -20,10 +20,12 @@ def _outcome(**fields: Any) -> dict[str, Any]:
 
 
 DONE = Outcome.decode(_outcome(prediction=PREDICTION.encode(), timings_ms={"forward": 1.5}))
+RULING = Ruling(verdict="review", bound="missed scratches at most 1 %", reason="between")
+RULED = Outcome.decode(_outcome(prediction=PREDICTION.encode(), ruling=RULING.encode()))
 FAILED = Outcome.decode(_outcome(failure=FAILURE.encode()))
 
 
-@pytest.mark.parametrize("message", [JOB, DONE, FAILED, PREDICTION, FAILURE])
+@pytest.mark.parametrize("message", [JOB, DONE, RULED, FAILED, PREDICTION, FAILURE])
 def test_a_message_survives_json(message: Any) -> None:
     assert type(message).decode(json.loads(json.dumps(message.encode()))) == message
 
@@ -81,3 +83,9 @@ def test_the_status_follows_from_the_content() -> None:
 
 def test_a_failure_carries_the_code_of_its_error() -> None:
     assert Failure.of(CorruptImage("half")) == FAILURE
+
+
+def test_an_outcome_without_a_ruling_is_as_versions_before_wrote_it() -> None:
+    """They refuse fields that they do not know; only jobs that say so are answered with one."""
+    assert "ruling" not in DONE.encode() and "ruling" not in FAILED.encode()
+    assert not JOB.ruling

@@ -47,6 +47,7 @@ def params() -> Params:
             },
             "train": {
                 "seed": 0,
+                "hold_out": 1,
                 "hidden": 8,
                 "dropout": 0.1,
                 "learning_rate": 0.01,

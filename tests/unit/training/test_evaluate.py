@@ -15,15 +15,21 @@ from numpy.typing import NDArray
 
 from shared.model.decode import Pixels
 from shared.model.labels import LABELS
-from training import evaluate, train
+from shared.model.manifest import Backbone, Certificate
+from training import certify, evaluate, train
+from training.curves import coverage
 from training.dataset import load_index
 from training.evaluate import limits_of, measured
+from training.extractor import SPEC, ExtractorSpec
 from training.features import Features
 from training.judged import Judged, slices
-from training.params import EvaluateParams, LimitsParams, Params, TrainParams
+from training.params import CertifyParams, EvaluateParams, LimitsParams, Params, TrainParams
 from training.prepare import make_index
 from training.rowcache import RowCache
 from training.workspace import Workspace
+
+#: what so few photos can promise
+PROMISED = CertifyParams(missed=0.6, false_alarms=0.9, confidence=0.7)
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +57,15 @@ def work(
         means=np.zeros(4, bool),
         identity="none",
     ).save(done.features)
+    done.extractor.mkdir()
+    spec = ExtractorSpec(
+        backbone=Backbone(model="none", tag="none"),
+        preprocess=params.embed.preprocess,
+        features=params.embed.features,
+    )
+    (done.extractor / SPEC).write_text(spec.model_dump_json())
     train.run(learning, done)
+    certify.run(PROMISED, done)
     evaluate.run(params.evaluate.model_copy(update={"limits": None}), done)
     return done
 
@@ -84,6 +98,7 @@ def test_the_numbers_follow_from_the_predictions(work: Workspace) -> None:
         ("precision_recall", {"recall", "precision"}),
         ("reliability", {"probability", "scratched", "low", "high", "photos"}),
         ("confusion", {"actual", "predicted"}),
+        ("coverage", {"coverage", "error"}),
     ],
 )
 def test_every_plot_has_its_rows(work: Workspace, plot: str, columns: set[str]) -> None:
@@ -163,3 +178,23 @@ def test_a_model_that_sees_scratches_everywhere_has_no_limits(work: Workspace) -
     everywhere = LimitsParams(trials=1)
     index = load_index(work.index)
     assert limits_of(index, lambda photos: np.ones(len(photos), bool), everywhere) is None
+
+
+def test_the_verdicts_on_test_photos_are_counted(work: Workspace) -> None:
+    metrics = json.loads(work.metrics.read_text())
+    certificate = Certificate.model_validate_json(work.certificate.read_text())
+    p = [(float(r["prob_scratches"]), r["label"]) for r in _rows(work.predictions)]
+
+    assert certificate.clean_below is not None and certificate.scratched_from is not None
+    scratched = [probability for probability, label in p if label == "scratches"]
+    missed = sum(probability < certificate.clean_below for probability in scratched)
+    assert metrics["verdict_missed"] == pytest.approx(missed / len(scratched), abs=1e-5)
+    report = work.report.read_text()
+    assert "missed scratches at most 60 %, 70 % confidence, from n = 3 held-out images" in report
+
+
+def test_coverage_counts_the_surest_first() -> None:
+    rows = coverage(np.array([0.99, 0.4, 0.2, 0.55]), np.array([1, 1, 0, 0]))
+
+    assert [row["coverage"] for row in rows] == [0.25, 0.5, 0.75, 1]
+    assert [row["error"] for row in rows] == [0, 0, 0.33333, 0.5]

@@ -13,7 +13,7 @@ from shared.errors import CheckpointError
 from shared.model.classifier import Head
 from shared.model.inspector import open_inspector
 from shared.model.manifest import load_manifest
-from training import evaluate, export, train
+from training import certify, evaluate, export, train
 from training.dataset import load_index
 from training.features import Features
 from training.params import Params
@@ -75,6 +75,7 @@ def test_the_report_tells_the_limits_too(
 ) -> None:
     work = Workspace(shutil.copytree(built[1].root, tmp_path / "work"))
     train.run(params.train, work)
+    certify.run(params.certify, work)
     evaluate.run(params.evaluate, work)
     made = (work.plots / "limits.csv").exists()  # not where random weights alarm on every photo
     assert ("The smallest scratch" in work.report.read_text()) == made

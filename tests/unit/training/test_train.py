@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -75,6 +77,23 @@ def test_the_stored_head_answers_as_the_trained_one(
     head, _ = train(features, params.train)
     values = torch.from_numpy(features.values)
     assert torch.equal(logits_of(Head.from_file(work.head), values), logits_of(head, values))
+
+
+@pytest.mark.parametrize(("hold_out", "held_out"), [(100, True), (101, False)])
+def test_what_promises_rest_on_is_not_learned_from_where_photos_are_many(
+    features: Features, params: Params, hold_out: int, held_out: bool
+) -> None:
+    _, calibration = train(features, params.train.model_copy(update={"hold_out": hold_out}))
+    assert calibration.held_out is held_out
+    # Then other validation photos give the same head, or do not
+    changed = replace(features, values=features.values.copy())
+    changed.values[features.splits == "validation"] *= -1
+    heads = [
+        train(each, params.train.model_copy(update={"hold_out": hold_out}))[0].state_dict()
+        for each in (features, changed)
+    ]
+    same = all(torch.equal(heads[0][name], heads[1][name]) for name in heads[0])
+    assert same is held_out
 
 
 @pytest.mark.parametrize(("large", "tried"), [(100, True), (101, False)])

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import ssl
+import re
 import threading
 from collections.abc import Iterator
 from email.message import EmailMessage
 from pathlib import Path
-from typing import Any
 
 import pytest
-import trustme
-from aiosmtpd.controller import Controller
-from aiosmtpd.smtp import AuthResult, LoginPassword
+from fakeredis import FakeRedis, FakeServer
 
-from cli.stack import free_port
-from shared.contract import Failure
+from shared.contract import Failure, Outcome
+from shared.links import LINKS_KEY, Signer
 from shared.settings import Settings
+from tests.smtp import IMPLICIT_TLS, Smtp
 from worker.alerts import Alerts, open_alerts
+from worker.mail_links import MailLinks
 
 CORRUPT = Failure(code="corrupt_image", message="The image is truncated or damaged.")
 
@@ -61,6 +60,19 @@ def test_it_tells_what_became_of_each_mail_and_what_waits() -> None:
 
     assert told == ["failed", "sent"]
     assert made.waiting() == 0
+
+
+def test_a_warning_is_of_no_inspection() -> None:
+    outbox = Outbox()
+    made = alerts(outbox, window_s=60)
+    made.warn("drift_camera", "sharpness moved")
+    made.warn("drift_camera", "sharpness, brightness moved")
+    made.close()
+
+    (mail,) = outbox.mails
+    assert mail["Subject"] == "Scratch detector: drift_camera"
+    assert "sharpness, brightness moved" in mail.get_content()
+    assert "task" not in mail.get_content()
 
 
 def test_equal_errors_within_a_window_are_one_mail() -> None:
@@ -120,52 +132,106 @@ def test_text_from_outside_cannot_forge_headers_or_lines() -> None:
     assert "x??Bcc" in mail.get_content()
 
 
+def test_doubts_and_failures_are_one_mail() -> None:
+    outbox = Outbox()
+    made = alerts(outbox, window_s=60)
+    made.report("1", CORRUPT)
+    for number in range(12):
+        made.doubt(f"id{number}", 0.54, "why")
+    made.close()
+
+    (mail,) = outbox.mails
+    assert mail["Subject"] == "Scratch detector: 1 failed inspection, 12 photos to look at"
+    assert mail.get_content().count("scratches 54%") == 10
+    assert "and 2 more" in mail.get_content()
+    assert "http" not in mail.get_content()
+
+
+@pytest.mark.parametrize(
+    ("verdict", "reason", "told"),
+    [
+        ("review", "between", "scratches 54%: too close to call"),
+        ("review", "unlike", "scratches 54%: unlike the photos that the model knows"),
+        ("review", "uncertified", None),
+        ("clean", None, None),
+        (None, None, None),
+    ],
+)
+def test_which_answers_a_mail_names(
+    verdict: str | None, reason: str | None, told: str | None
+) -> None:
+    outbox = Outbox()
+    made = alerts(outbox, window_s=60)
+    ruling = {"verdict": verdict, "bound": "b", "reason": reason} if verdict else None
+    prediction = {"pred": "scratches", "prob_no_scratches": 0.46, "prob_scratches": 0.54}
+    fields = {"id": "a", "sha256": "b", "model": "m@1", "variant": "v"}
+    made.tell(Outcome.model_validate({**fields, "prediction": prediction, "ruling": ruling}))
+    made.close()
+
+    assert [told in mail.get_content() for mail in outbox.mails if told] == [True] * bool(told)
+    assert len(outbox.mails) == bool(told)
+
+
+def test_doubts_leave_half_of_the_mails_to_failures() -> None:
+    outbox = Outbox()
+    made = alerts(outbox, max_per_hour=4)
+    for number in range(2):
+        made.doubt(str(number), 0.5, "why")
+        assert outbox.arrived.acquire(timeout=5)
+    made.doubt("held back", 0.5, "why")
+    assert not outbox.arrived.acquire(timeout=0.3)
+    made.report("1", CORRUPT)  # takes it along
+    assert outbox.arrived.acquire(timeout=5)
+    made.close()
+
+    assert [mail["Subject"] for mail in outbox.mails] == [
+        "Scratch detector: 1 photo to look at",
+        "Scratch detector: 1 photo to look at",
+        "Scratch detector: 1 failed inspection, 1 photo to look at",
+    ]
+
+
+def test_doubts_of_a_mail_that_could_not_be_sent_are_not_forgotten() -> None:
+    outbox = Outbox(refuse=1)
+    made = alerts(outbox)
+    made.doubt("1", 0.5, "why")
+    assert outbox.arrived.acquire(timeout=5)
+    assert outbox.arrived.acquire(timeout=5)
+    made.close()
+
+    assert "task 1, scratches 50%" in outbox.mails[0].get_content()
+
+
+def test_each_photo_has_its_links_while_redis_has_the_secret() -> None:
+    server = FakeServer()
+    links_of = MailLinks(FakeRedis(server=server), "https://x.test/scratch/")
+    outbox = Outbox()
+    server.connected = False
+    made = Alerts(
+        outbox, sender="a@x", to="b@x", window_s=0.01, max_per_hour=9, links_of=links_of,
+        mailed=lambda outcome: setattr(server, "connected", True),
+    )  # fmt: skip
+    made.start()
+    made.doubt("4fd1", 0.54, "why")  # without Redis there is no mail, and then there is
+    assert outbox.arrived.acquire(timeout=5)
+    made.close()
+
+    found = re.findall(
+        r"^    (.+): https://x\.test/scratch/say/(\S+)$", outbox.mails[0].get_content(), re.M
+    )
+    signer = Signer(FakeRedis(server=server).get(LINKS_KEY))
+    said = [(word, signer.read(token)) for word, token in found]
+    assert [(word, link.action) for word, link in said] == [
+        ("scratched", "scratches"), ("clean", "no_scratches"), ("take it again", "retake"),
+    ]  # fmt: skip
+    assert {(link.task_id, link.prob_scratches) for _, link in said} == {("4fd1", 0.54)}
+
+
 def test_without_the_three_variables_alerts_are_off(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level("INFO"):
-        assert open_alerts(Settings(alert_email="a@x.test", _env_file=None)) is None
+        assert open_alerts(Settings(alert_email="a@x.test", _env_file=None), FakeRedis()) is None
 
     assert "alerts are off" in caplog.text
-
-
-class Mailbox:
-    """What a real SMTP server received."""
-
-    def __init__(self) -> None:
-        self.messages: list[bytes] = []
-        self.arrived = threading.Event()
-
-    async def handle_DATA(self, _server: Any, _session: Any, envelope: Any) -> str:
-        self.messages.append(envelope.content)
-        self.arrived.set()
-        return "250 OK"
-
-
-def login(_server: Any, _session: Any, _envelope: Any, mechanism: str, data: Any) -> AuthResult:
-    right = LoginPassword(b"a@x.test", b"app password")
-    accepted = mechanism in ("PLAIN", "LOGIN") and data == right
-    return AuthResult(success=accepted, handled=False)
-
-
-class Smtp:
-    def __init__(self, security: str, folder: Path) -> None:
-        authority = trustme.CA()
-        self.ca_file = folder / "ca.pem"
-        authority.cert_pem.write_to_path(str(self.ca_file))
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        authority.issue_cert("localhost").configure_cert(context)
-        tls = {"ssl_context": context} if security == "tls" else {"tls_context": context}
-        self.mailbox = Mailbox()
-        self.controller = Controller(
-            self.mailbox, hostname="localhost", port=free_port(), authenticator=login,
-            auth_required=True, auth_require_tls=security == "starttls",
-            require_starttls=security == "starttls", **tls,
-        )  # fmt: skip
-        self.controller.start()
-        self.port = self.controller.port
-
-
-# aiosmtpd does not count implicit TLS as TLS, and warns.
-IMPLICIT_TLS = "ignore:Requiring AUTH while not requiring TLS"
 
 
 @pytest.fixture(params=["tls", "starttls"])
@@ -188,7 +254,7 @@ def mail_settings(security: str, server: Smtp, password: str) -> Settings:
 @pytest.mark.filterwarnings(IMPLICIT_TLS)
 def test_a_mail_goes_out_encrypted_and_logged_in(smtp: tuple[str, Smtp]) -> None:
     security, server = smtp
-    made = open_alerts(mail_settings(security, server, "app password"))
+    made = open_alerts(mail_settings(security, server, "app password"), FakeRedis())
     assert made
     made.start()
     made.report("1", CORRUPT)
@@ -203,7 +269,7 @@ def test_a_wrong_password_is_logged_without_the_password(
     smtp: tuple[str, Smtp], caplog: pytest.LogCaptureFixture
 ) -> None:
     security, server = smtp
-    made = open_alerts(mail_settings(security, server, "wrong secret"))
+    made = open_alerts(mail_settings(security, server, "wrong secret"), FakeRedis())
     assert made
     made.start()
     made.report("1", CORRUPT)

@@ -4,8 +4,10 @@ import json
 import multiprocessing
 from pathlib import Path
 
-from shared.contract import Failure, Outcome, Prediction
+from shared.contract import Failure, Outcome, Prediction, Ruling
 from worker.logbook import Logbook
+
+RULING = Ruling(verdict="clean", bound="missed scratches at most 1 %")
 
 
 def prediction(task_id: str) -> Outcome:
@@ -14,6 +16,7 @@ def prediction(task_id: str) -> Outcome:
         id=task_id,
         sha256="ab",
         prediction=answer,
+        ruling=RULING,
         model="m@1",
         variant="v",
         timings_ms={"queue": 1},
@@ -36,7 +39,7 @@ def test_a_line_says_what_was_inspected_by_what_and_how_it_went(tmp_path: Path) 
     assert entry == {
         "task_id": "0", "sha256": "ab", "outcome": "done", "pred": "scratches",
         "prob_no_scratches": 0.25, "prob_scratches": 0.75, "model": "m@1", "variant": "v",
-        "timings_ms": {"queue": 1.0},
+        "ruling": RULING.encode(), "timings_ms": {"queue": 1.0},
     }  # fmt: skip
 
 

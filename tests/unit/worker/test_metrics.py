@@ -9,7 +9,9 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from cli.stack import free_port
-from shared.contract import Failure, Outcome, Prediction
+from shared.contract import Failure, Outcome, Prediction, Ruling
+from shared.drift import DriftReport
+from shared.model.drift import Moved
 from worker.metrics import WorkerMetrics
 
 Read = Callable[..., float]
@@ -53,6 +55,40 @@ def test_predictions_are_counted_by_class_and_model(metrics: WorkerMetrics, read
     assert read("scratch_worker_predictions_total", pred="scratches", model="m@1") == 3
     assert read("scratch_worker_prob_scratches_bucket", model="m@1", le="0.65") == 0
     assert read("scratch_worker_prob_scratches_bucket", model="m@1", le="0.7") == 3
+
+
+def test_verdicts_are_counted_with_the_reason_of_a_review(
+    metrics: WorkerMetrics, read: Read
+) -> None:
+    prediction = Prediction(pred="scratches", prob_no_scratches=0.3, prob_scratches=0.7)
+    for ruling in (
+        Ruling(verdict="scratched", bound=""),
+        Ruling(verdict="review", bound="", reason="unlike"),
+        None,
+    ):
+        metrics.finished(outcome(prediction=prediction, ruling=ruling))
+
+    name = "scratch_worker_verdicts_total"
+    assert read(name, verdict="scratched", reason="", model="m@1") == 1
+    assert read(name, verdict="review", reason="unlike", model="m@1") == 1
+
+
+def test_the_state_of_the_latest_window_is_shown(metrics: WorkerMetrics, read: Read) -> None:
+    assert read("scratch_worker_drift", state="camera") == 0
+    report = DriftReport(
+        worker="w", model="m@1", state="camera", windows=1, at=0, images=9, scratch_rate=0.25
+    )
+
+    metrics.window_closed(report, [Moved("sharpness", 0.8, 1e-9)])
+    assert read("scratch_worker_drift", state="camera") == 1
+    assert read("scratch_worker_drift_distance", statistic="sharpness") == 0.8
+    assert read("scratch_worker_scratch_rate") == 0.25
+
+    metrics.window_closed(report.model_copy(update={"state": "steady"}), [])
+    assert read("scratch_worker_drift", state="camera") == 0
+    assert read("scratch_worker_drift_windows_total", state="camera") == 1
+    with pytest.raises(AssertionError):
+        read("scratch_worker_drift_distance", statistic="sharpness")
 
 
 def test_failures_are_counted_by_code(metrics: WorkerMetrics, read: Read) -> None:

@@ -18,6 +18,7 @@ from shared.model.decode import Pixels
 from shared.model.evidence import Trace
 from shared.model.heatmap import Heatmap
 from shared.model.inspector import Verdict
+from shared.model.ruling import Ruling
 from shared.model.runtime import Embedded, Logits
 from shared.records import heatmap_key, task_key, upload_key
 from shared.worklist import Worklist
@@ -31,10 +32,11 @@ ID = "0" * 32
 class Inspector:
     """Three verbs; what fails is up to the test."""
 
-    manifest = SimpleNamespace(title="fake@1")
+    manifest = SimpleNamespace(title="fake@1", threshold=0.5)
     runtime = SimpleNamespace(variant="fake/f32/cpu")
     preprocess_error: Exception | None = None
     forward_error: Exception | None = None
+    shows_features = True
 
     def preprocess(self, data: bytes) -> Pixels:
         if self.preprocess_error:
@@ -48,11 +50,20 @@ class Inspector:
         return np.array([[0.0, 1.0]] * len(views), np.float32)
 
     def embed(self, views: Pixels) -> list[Embedded]:
-        return [Embedded(logits) for logits in self.forward(views)]
+        features = np.array([0.5, 1e9], np.float32) if self.shows_features else None
+        return [Embedded(logits, features) for logits in self.forward(views)]
 
     def trace(self, views: Pixels) -> list[Trace]:
         nothing = np.zeros((1, 1), np.float32)
         return [Trace(logits, nothing, ()) for logits in self.forward(views)]
+
+    embedding_space = "tower/f32"
+
+    def place(self, features: Any) -> Any:
+        return None if features is None else SimpleNamespace(unlike=False)
+
+    def rule(self, verdict: Verdict, place: Any) -> Ruling:
+        return Ruling("scratched", "false alarms at most 5 %")
 
     def locate(self, trace: Trace) -> Heatmap:
         return Heatmap(np.eye(4, dtype=np.float32))
@@ -72,11 +83,24 @@ def inspector() -> Inspector:
 
 
 @pytest.fixture
-def predictor(inspector: Any, redis: Any) -> Iterator[Predictor]:
+def seen() -> list[Any]:
+    """What history and drift are told."""
+    return []
+
+
+@pytest.fixture
+def predictor(inspector: Any, redis: Any, seen: list[Any]) -> Iterator[Predictor]:
     batcher = Batcher(max_batch=2)
     batcher.start()
     worklist = Worklist(redis, record_ttl_s=60)
-    yield Predictor(lambda: Lineup(inspector), batcher, worklist, max_deliveries=2)
+    yield Predictor(
+        lambda: Lineup(inspector),
+        batcher,
+        worklist,
+        max_deliveries=2,
+        see=seen.append,
+        watch=seen.append,
+    )
     batcher.close()
 
 
@@ -108,6 +132,34 @@ def test_a_photo_becomes_a_prediction_with_timings(predictor: Predictor, redis: 
     assert outcome.prediction and outcome.prediction.pred == "scratches"
     assert (outcome.model, outcome.variant) == ("fake@1", "fake/f32/cpu")
     assert set(outcome.timings_ms) == {"queue", "fetch", "decode", "wait", "forward"}
+
+
+def test_a_ruling_goes_to_those_who_understand_it(predictor: Predictor, redis: Any) -> None:
+    """An api of before refuses outcomes with fields that it does not know."""
+    job = accepted(redis, image=png())
+
+    assert "ruling" not in judged(predictor, job).encode()
+    ruled = judged(predictor, job.model_copy(update={"ruling": True}))
+    assert ruled.ruling and ruled.ruling.verdict == "scratched"
+    assert Outcome.decode(ruled.encode()) == ruled
+
+
+@pytest.mark.parametrize("shows_features", [True, False])
+def test_history_and_drift_are_told_what_the_head_saw(
+    shows_features: bool, inspector: Inspector, redis: Any, seen: list[Any], predictor: Predictor
+) -> None:
+    inspector.shows_features = shows_features
+
+    judged(predictor, accepted(redis, image=png()))
+
+    *samples, kept = seen
+    assert kept.verdict == "scratched"
+    assert len(samples) == shows_features
+    if shows_features:
+        assert np.frombuffer(kept.embedding, "<f2").tolist() == [0.5, 65504]
+        assert kept.embedding_space == "tower/f32"
+    else:
+        assert kept.embedding is None
 
 
 def test_where_the_evidence_lies_is_kept_when_it_was_asked_for(

@@ -58,6 +58,15 @@ def test_each_is_unlike_those_before(store: HistoryStore) -> None:
     assert sorted(order(store, 5)) == [0, 1, 2, 3, 4]
 
 
+def test_where_numpy_is_spared_doubt_alone_decides(
+    store: HistoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shared.history.informative.find_spec", lambda name: None)
+    keep(store, at(0, 0), at(1, 1), at(2, 90, 0.52))
+
+    assert order(store, 3) == [0, 1, 2]
+
+
 def test_and_unlike_what_is_labelled(store: HistoryStore) -> None:
     keep(store, at(0, 0), at(1, 90, 0.55), at(2, 2, 0.5))
     say(store, at(0, 0), "scratches")

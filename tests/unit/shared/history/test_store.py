@@ -33,7 +33,7 @@ def test_a_task_that_ran_twice_is_kept_once(store: HistoryStore) -> None:
     assert store.count_unlabelled() == 2
 
 
-def test_an_image_that_cannot_be_written_is_not_kept(
+def test_from_an_image_that_cannot_be_written_on_none_is_kept(
     store: HistoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write = store.files.write
@@ -45,9 +45,9 @@ def test_an_image_that_cannot_be_written_is_not_kept(
 
     monkeypatch.setattr(store.files, "write", full)
 
-    assert store.keep([(ONE, photo(1)), (TWO, photo(2))]) == 1
-    assert store.find(ONE.task_id) is None
+    assert store.keep([(answered(n), photo(n)) for n in (2, 1, 3)]) == 1
     assert store.find(TWO.task_id)
+    assert store.find(ONE.task_id) is None and store.find(answered(3).task_id) is None
 
 
 def test_the_last_word_about_a_photo_counts_and_all_are_kept(store: HistoryStore) -> None:
@@ -103,20 +103,21 @@ def test_what_is_forgotten_leaves_no_trace(store: HistoryStore, settings: Settin
     for answer in (ONE, TWO, copy):
         say(store, answer, "scratches", note="mine")
 
-    assert store.forget(ONE.task_id) == 2
+    tasks, words = store.forget(ONE.task_id)
+    assert sorted(tasks) == [ONE.task_id, copy.task_id] and words == 2
 
     assert store.find(ONE.task_id) is None and store.find(copy.task_id) is None
     assert store.words(ONE.task_id) == [] and store.words(copy.task_id) == []
     files = [path.name for path in (settings.data_dir / "history").rglob("*") if path.is_file()]
     assert files == [TWO.task_id]
     assert store.words(TWO.task_id)
-    assert store.forget(ONE.task_id) == 0
+    assert store.forget(ONE.task_id) == ([], 0)
 
 
 def test_words_alone_are_forgotten_too(store: HistoryStore) -> None:
     say(store, ONE, "scratches", note="mine")
 
-    assert store.forget(ONE.task_id) == 0
+    assert store.forget(ONE.task_id) == ([], 1)
     assert store.words(ONE.task_id) == []
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from shared.errors import CheckpointError
-from shared.model.manifest import MANIFEST, load_manifest, sha256_of
+from shared.model.manifest import MANIFEST, Manifest, load_manifest, sha256_of
 
 Fields = dict[str, Any]
 
@@ -124,3 +124,59 @@ def test_the_revision_does_not_follow_the_metrics(checkpoint: Path) -> None:
     before = load_manifest(checkpoint).revision
     _edit(checkpoint, lambda m: m.update(metrics={"auroc": 0.1}))
     assert load_manifest(checkpoint).revision == before
+
+
+#: as it was written before there were certificates
+BEFORE: Fields = {
+    "name": "old",
+    "labels": ["no_scratches", "scratches"],
+    "backbone": {"model": "x", "tag": "y"},
+    "preprocess": {"size": 64, "mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]},
+    "features": {"depths": [1]},
+    "head": "head.safetensors",
+    "goldens": [{"file": "g.png", "logits": [0, 1]}],
+    "tolerance": {"f32": 0.1},
+    "sha256": {"head.safetensors": "0", "g.png": "0"},
+}
+CERTIFICATE: Fields = {
+    "confidence": 0.95,
+    "unlike": 0.01,
+    "missed": {"rate": 0.01, "images": 500, "needed": 299},
+    "false_alarms": {"rate": 0.05, "images": 40, "needed": 59},
+    "clean_below": 0.1,
+    "scratched_from": None,
+}
+
+
+def test_a_manifest_of_before_has_no_certificate_and_keeps_its_revision() -> None:
+    """Rollouts name models by it: an upgrade must not rename what serves."""
+    manifest = Manifest.model_validate(BEFORE)
+
+    assert manifest.certificates == {} and manifest.references == {}
+    assert manifest.revision == "b7ca2f9dc961"
+    certified = BEFORE | {"certificates": {"f32": CERTIFICATE}}
+    assert Manifest.model_validate(certified).revision != manifest.revision
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"clean_below": None}, "clean_below"),
+        ({"scratched_from": 0.9}, "scratched_from"),
+        ({"false_alarms": CERTIFICATE["missed"], "scratched_from": 0.05}, "above"),
+        ({"confidence": 1}, "confidence"),
+        ({"clean_below": -0.1}, "clean_below"),
+    ],
+)
+def test_a_certificate_that_contradicts_itself_is_refused(
+    changes: Fields, named: str, checkpoint: Path
+) -> None:
+    _edit(checkpoint, lambda m: m.update(certificates={"f32": CERTIFICATE | changes}))
+    with pytest.raises(CheckpointError, match=named):
+        load_manifest(checkpoint)
+
+
+def test_a_reference_needs_its_checksum(checkpoint: Path) -> None:
+    _edit(checkpoint, lambda m: m.update(references={"f32": "r.safetensors"}))
+    with pytest.raises(CheckpointError, match="checksum"):
+        load_manifest(checkpoint)
