@@ -9,7 +9,7 @@ DEV := $(VENV)/.dev
 
 .DEFAULT_GOAL := help
 .PHONY: help serve demo train mlflow retrain test chaos fuzz lint format ckpt lock clean docs test-rabbitmq test-postgres pictures images-check promtool data deploy
-.PHONY: hashes audit bench secrets
+.PHONY: hashes audit bench retrain-proposal secrets
 
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -59,6 +59,9 @@ mlflow: $(DEV) ## look at training runs and models: http://127.0.0.1:5000
 
 retrain: $(DEV) ## train a candidate ([DATA=folder] [PULL=1] [IF_DRIFT=1]) and compare it with the champion
 	@exec $(BIN)/scratch retrain $(if $(DATA),--data "$(DATA)") $(if $(PULL),--pull) $(if $(IF_DRIFT),--if-drift)
+
+retrain-proposal: ## in its workflow: open a pull request with a candidate that is better
+	@deploy/retrain-proposal.sh
 
 test-rabbitmq: $(DEV) ## the test with RabbitMQ as broker (installs it; root on Debian)
 	test -e /usr/lib/rabbitmq/bin/rabbitmq-server || tests/integration/install-rabbitmq.sh

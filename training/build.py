@@ -33,13 +33,13 @@ def build(
     if source is None:
         data.run(params.data, work)
     index = prepare.run(params.prepare, work, source)
-    looks = embed_all(params.embed, params.build.finer, work, base, index)
+    looks = embed_all(params.embed, params.build.finer if source else (), work, base, index)
     few = cross_validate and crossval.too_few(looks[0].table)
     learned_from = train.learned_from(looks[0].table, params.train)
     splits = ("train", "validation", "test") if few else learned_from
     candidates = [Photos.of(look.table, *splits) for look in looks]
     best, learned = choose(candidates, params.train.ridge, params.train.seed)
-    features = adopt(looks[best], work)
+    features = adopt(looks, best)
     if few:
         crossval.run(params.train, params.evaluate, work, candidates, learned[best])
     else:

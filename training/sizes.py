@@ -36,13 +36,16 @@ class Look:
     work: Workspace
 
 
-def adopt(look: Look, work: Workspace) -> Features:
-    """Makes extractor and features of this size those of the run in `work`."""
-    if look.work != work:
-        shutil.rmtree(work.extractor)
-        shutil.copytree(look.work.extractor, work.extractor)
-        shutil.copyfile(look.work.features, work.features)
-    return look.table
+def adopt(looks: Sequence[Look], best: int) -> Features:
+    """Makes extractor and features of this size those of the run, and clears the others away."""
+    first, chosen = looks[0], looks[best]
+    if chosen is not first:
+        shutil.rmtree(first.work.extractor)
+        shutil.copytree(chosen.work.extractor, first.work.extractor)
+        shutil.copyfile(chosen.work.features, first.work.features)
+    for other in looks[1:]:
+        shutil.rmtree(other.work.root)
+    return chosen.table
 
 
 def compared(

@@ -9,9 +9,9 @@ twice, under one `webhook-id`.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import threading
-import uuid
 from concurrent.futures import ThreadPoolExecutor
 
 from redis.asyncio import Redis
@@ -22,6 +22,7 @@ from shared.outbox import SENDER_KEY, Outbox
 from shared.settings import Settings
 from worker.courier import Courier
 from worker.dispatcher import Attempted, Dispatcher
+from worker.lease import AsyncLease
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +39,6 @@ class Webhooks:
     def __init__(self, settings: Settings, attempted: Attempted) -> None:
         self._settings = settings
         self._attempted = attempted
-        self._name = uuid.uuid4().hex.encode()
         self._waiting = 0
         self._closing = threading.Event()
         self._thread = threading.Thread(
@@ -75,15 +75,17 @@ class Webhooks:
                 give_up_s=settings.webhook_give_up_s,
                 attempted=self._attempted,
             )
+            lease = AsyncLease(redis, SENDER_KEY, lasts_s=_LEASE_S)
             while not self._closing.is_set():
-                await self._look(redis, outbox, dispatcher)
+                await self._look(lease, outbox, dispatcher)
                 await asyncio.sleep(_EVERY_S)
             await dispatcher.end(_LAST_WAIT_S)
-            await self._leave(redis)
+            with contextlib.suppress(RedisError, OSError):
+                await lease.leave()
 
-    async def _look(self, redis: Redis, outbox: Outbox, dispatcher: Dispatcher) -> None:
+    async def _look(self, lease: AsyncLease, outbox: Outbox, dispatcher: Dispatcher) -> None:
         try:
-            dispatcher.leads = await self._is_ours(redis)
+            dispatcher.leads = await lease.is_ours()
             if dispatcher.leads:
                 await dispatcher.round()
             self._waiting = await outbox.waiting() if dispatcher.leads else 0
@@ -91,24 +93,6 @@ class Webhooks:
             logger.warning("callbacks not looked for: %s", type(error).__name__)
         except Exception:  # the next look may fare better
             logger.exception("callbacks not looked for")
-
-    async def _is_ours(self, redis: Redis) -> bool:
-        """Whether this worker sends: it says so again each time."""
-        lease_ms = int(_LEASE_S * 1e3)
-        if await redis.set(SENDER_KEY, self._name, nx=True, px=lease_ms):
-            return True
-        if await redis.get(SENDER_KEY) != self._name:
-            return False
-        await redis.pexpire(SENDER_KEY, lease_ms)
-        return True
-
-    async def _leave(self, redis: Redis) -> None:
-        """Another worker sends at once."""
-        try:
-            if await redis.get(SENDER_KEY) == self._name:
-                await redis.delete(SENDER_KEY)
-        except (RedisError, OSError) as error:
-            logger.warning("the lease of callbacks runs out: %s", type(error).__name__)
 
 
 def open_webhooks(settings: Settings, attempted: Attempted) -> Webhooks | None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import re
+import subprocess
+import sys
 import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -17,6 +21,12 @@ EXTRAS = {
     "image-api": ["api", "flower", "otel", "postgres"],
     "image-worker": ["worker", "otel", "postgres"],
     "image-worker-gpu": ["worker", "otel", "postgres", "torch"],
+}
+#: what an image starts, and the lock it is installed from
+STARTS = {
+    "image-api": "api.main, api.__main__, cli.keys, shared.monitor",
+    "image-worker": "shared.model.runtime_openvino, worker.app, worker.health",
+    "image-worker-gpu": "shared.model.runtime_torch, worker.app",
 }
 PIN = re.compile(r"^([A-Za-z0-9._-]+)(?:\[[^]]*\])?==([^ ;\\\n]+)", re.MULTILINE)
 
@@ -67,3 +77,34 @@ def test_what_builds_our_package_is_locked() -> None:
     assert asked == {"hatchling", "editables"}
     for lock in ("serve", "dev", "image-build"):
         assert asked <= pins(f"locks/{lock}.txt").keys()
+
+
+@pytest.mark.parametrize("lock", STARTS)
+def test_what_an_image_imports_is_in_it(lock: str) -> None:
+    """Of the modules of ours that are loaded at the start: what they import while they are."""
+    script = (
+        f"import {STARTS[lock]}, sys\n"
+        "for module in list(sys.modules.values()):\n"
+        "    print(getattr(module, '__file__', None) or '')"
+    )
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    ours = [Path(line) for line in run.stdout.splitlines() if line.startswith(f"{ROOT}/")]
+    ours = [file for file in ours if ".venv" not in file.parts]
+    distributions = packages_distributions()
+    assert len(ours) > 20
+
+    for file in ours:
+        for name in imported(ast.parse(file.read_text()).body) & distributions.keys():
+            offered_by = {normal(each) for each in distributions[name]} - {"scratch-detector"}
+            assert not offered_by or offered_by & pins(f"locks/{lock}.txt").keys(), (file, name)
+
+
+def imported(statements: list[ast.stmt]) -> set[str]:
+    """Top-level packages; not those in functions, nor for type checkers alone."""
+    found: set[str] = set()
+    for statement in statements:
+        if isinstance(statement, ast.Import):
+            found |= {alias.name.split(".")[0] for alias in statement.names}
+        elif isinstance(statement, ast.ImportFrom):
+            found.add((statement.module or "").split(".")[0])
+    return found

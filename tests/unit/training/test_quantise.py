@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,9 @@ import pytest
 
 from shared.model.inspector import open_inspector
 from shared.model.manifest import load_manifest
-from training import export
-from training.params import ExportParams, Params
+from shared.model.reference import Reference
+from training import certify, export, train
+from training.params import CertifyParams, ExportParams, Params
 from training.verdict import Verdict
 from training.workspace import Workspace
 
@@ -56,3 +58,24 @@ def test_beyond_the_gate_it_is_left_out(
     assert load_manifest(folder).openvino == {"f32": "model-f32.xml"}
     assert not (folder / "model-int8.xml").exists()
     assert json.loads(built[1].exported.read_text())["int8"]["validation"]["auroc"] == 0.1
+
+
+def test_what_is_shipped_promises_by_its_own_answers(
+    built: tuple[Verdict, Workspace], params: Params, tmp_path: Path
+) -> None:
+    work = Workspace(tmp_path / "work", cache=built[1].cache)
+    shutil.copytree(built[1].root, work.root)
+    train.run(params.train, work)
+    certify.run(CertifyParams(missed=0.6, false_alarms=0.9, confidence=0.7), work)
+
+    manifest = load_manifest(export.run(asked(params, 1.0), work, tmp_path / "out"))
+
+    assert manifest.certificates.keys() == manifest.references.keys() == {"f32", "int8"}
+    exact, coarse = manifest.certificates["f32"], manifest.certificates["int8"]
+    assert exact.missed == coarse.missed and exact.missed.certified
+    assert exact.clean_below != coarse.clean_below
+    references = [
+        Reference.load(tmp_path / "out" / "tiny" / file) for file in manifest.references.values()
+    ]
+    assert np.array_equal(references[0].axes, references[1].axes)
+    assert not np.array_equal(references[0].quantiles, references[1].quantiles)
