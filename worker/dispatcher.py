@@ -21,10 +21,10 @@ logger = logging.getLogger(__name__)
 
 #: attempts at once: of all receivers, and of one, which may be a small server
 _AT_ONCE, _AT_ONE = 64, 6
-#: callbacks to one receiver that are taken up at a time. The rest of them come later, so that a
-#: receiver that is dead does not stand before all others
-_HELD = 200
-_PAGE = 1000
+#: callbacks to one receiver that are taken up at a time, and those that are looked at. When there
+#: are more than these, what is too much for one receiver is put off, so that one that is dead does
+#: not stand before all others
+_HELD, _PAGE = 200, 1000
 #: seconds, from and to
 _LATER_S = (5.0, 15.0)
 _LONGEST_RETRY_S = 3600.0
@@ -70,7 +70,7 @@ class Dispatcher:
             receiver = _receiver(notice.url)
             if self._held_of[receiver] < _HELD:
                 self._hold(notice, receiver)
-            else:
+            elif len(due) == _PAGE:
                 later[notice.task_id] = time.time() + random.uniform(*_LATER_S)  # noqa: S311
         await self._outbox.postpone(later)
 

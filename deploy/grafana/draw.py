@@ -41,6 +41,7 @@ def label(legend: str, labels: dict[str, str]) -> str:
 
 
 def draw(axes: Axes, panel: dict[str, Any], prometheus: str, minutes: float) -> None:
+    axes.set_visible(True)
     axes.set_title(panel["title"], fontsize=9, loc="left")
     axes.tick_params(labelsize=7)
     if panel["type"] == "heatmap":
@@ -77,6 +78,8 @@ def main(prometheus: str, minutes: str, file: str) -> None:
     rows = 1 + max(panel["gridPos"]["y"] for panel in panels) // 7
     figure, grid = plt.subplots(rows, 3, figsize=(16, 3.6 * rows), layout="constrained")
     figure.suptitle("Scratch detector: the dashboard's queries on a running stack under load")
+    for axes in grid.flat:
+        axes.set_visible(False)  # until there is a panel
     for panel in panels:
         at = panel["gridPos"]
         draw(grid[at["y"] // 7][at["x"] // 8], panel, prometheus, float(minutes))

@@ -80,7 +80,7 @@ def repo(tmp_path_factory: pytest.TempPathFactory) -> Path:
         preprocess={"size": 64, "mean": [0.5] * 3, "std": [0.5] * 3},
         features={"depths": [2, 4], "embedding": True},
     )
-    change(repo, "train", hidden=8, epochs=3)
+    change(repo, "train", hidden=8, epochs=3, hold_out=1)
     change(repo, "export", name="tiny", goldens=[0], int8=None)
     run(repo, "git", "init", "--quiet")
     assert ran(dvc(repo, "repro")) == STAGES

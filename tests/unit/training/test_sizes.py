@@ -21,16 +21,16 @@ from training.workspace import Workspace
 
 @pytest.fixture
 def hairlines(tmp_path: Path) -> Path:
-    """Photos of 384 x 384 whose fine checks are gone in a view of 64 pixels."""
-    checks = (np.indices((384, 384)).sum(0) % 4 // 2 * 120 + 60).astype(np.uint8)
+    """Photos of 128 x 128 whose fine checks are gone in a view of 64 pixels."""
+    checks = (np.indices((128, 128)).sum(0) % 2 * 120 + 60).astype(np.uint8)
     rng = np.random.default_rng(0)
     for label in LABELS:
         (tmp_path / "photos" / label).mkdir(parents=True)
         for number in range(12):
-            photo = np.full((384, 384), 120, np.uint8)
+            photo = np.full((128, 128), 120, np.uint8)
             if label == "scratches":
-                photo[:, 128:256] = checks[:, 128:256]
-            photo += rng.integers(0, 60, (6, 6), np.uint8).repeat(64, 0).repeat(64, 1)
+                photo[:, 32:96] = checks[:, 32:96]
+            photo += rng.integers(0, 60, (4, 4), np.uint8).repeat(32, 0).repeat(32, 1)
             cv2.imwrite(str(tmp_path / "photos" / label / f"{number}.png"), photo)
     return tmp_path / "photos"
 
@@ -41,7 +41,7 @@ def towers(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("towers")
 
 
-@pytest.mark.parametrize(("finer", "served"), [((384,), 384), ((512,), 64), ((), 64)])
+@pytest.mark.parametrize(("finer", "served"), [((128,), 128), ((256,), 64), ((), 64)])
 def test_a_size_that_pays_is_served(
     hairlines: Path,
     params: Params,
@@ -62,7 +62,7 @@ def test_a_size_that_pays_is_served(
     assert json.loads((work.extractor / "extractor.json").read_text())["preprocess"]["size"] == (
         served
     )
-    assert ("Views:" in str(verdict)) == (served == 384)
+    assert ("Views:" in str(verdict)) == (served == 128)
     assert [place.name for place in work.root.iterdir() if place.is_dir()] == ["extractor"]
 
 
