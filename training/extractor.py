@@ -43,14 +43,14 @@ def read_spec(folder: Path) -> ExtractorSpec:
 
 def identity_of(folder: Path, spec: ExtractorSpec) -> str:
     """Changes whenever any feature could."""
-    digest = hashlib.sha256(spec.model_dump_json().encode() + _code())
+    digest = hashlib.sha256(spec.model_dump_json().encode() + code())
     if spec.backbone.weights:
         digest.update((folder / spec.backbone.weights).read_bytes())
     return digest.hexdigest()
 
 
-def _code() -> bytes:
-    """Of what else decides on features."""
+def code() -> bytes:
+    """Of what decides on views and features, beside params and weights."""
     folder = Path(classifier.__file__).parent
     names = ("classifier.py", "decode.py", "preprocess.py", "views.py")
     return b"".join((folder / name).read_bytes() for name in names)
@@ -69,9 +69,9 @@ def provide(params: EmbedParams, work: Workspace, base: Path | None = None) -> E
 def _made(params: EmbedParams, cache: Path) -> Path:
     from training import tower  # it imports open_clip, which takes seconds
 
-    code = _code() + Path(tower.__file__).read_bytes() + Path(graph.__file__).read_bytes()
+    sources = code() + Path(tower.__file__).read_bytes() + Path(graph.__file__).read_bytes()
     said = params.model_dump_json(exclude={"batch"}).encode()
-    kept = cache / hashlib.sha256(said + code).hexdigest()[:16]
+    kept = cache / hashlib.sha256(said + sources).hexdigest()[:16]
     if not kept.is_dir():
         _log.info("turning %s into a graph, once", params.tower.model)
         made = cache / f".{uuid.uuid4().hex}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -94,12 +95,16 @@ def _forget_origin(path: Path) -> None:
 
 
 class Graph:
-    """A graph file on this CPU, in f32."""
+    """A graph file on this CPU, in f32; compiled when first asked, as all may be known already."""
 
     def __init__(self, path: Path) -> None:
+        self._path = path
+
+    @cached_property
+    def _request(self) -> ov.InferRequest:
         # Never left to the plugin: it picks bf16 by itself where the processor has it.
         precise = {"INFERENCE_PRECISION_HINT": "f32"}
-        self._request = ov.Core().compile_model(path, "CPU", precise).create_infer_request()
+        return ov.Core().compile_model(self._path, "CPU", precise).create_infer_request()
 
     def __call__(self, views: Pixels) -> NDArray[np.float32]:
         outputs = self._request.infer([np.ascontiguousarray(views)])

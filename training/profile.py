@@ -3,22 +3,26 @@ held-out ones. See `shared/model/reference.py`."""
 
 from __future__ import annotations
 
+import hashlib
 import math
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from shared.images import open_image
+from shared.model import reference
 from shared.model.evidence import Floats
 from shared.model.labels import LABELS
 from shared.model.preprocess import ImageLimits
 from shared.model.preprocess import preprocess as to_views
 from shared.model.reference import STATISTICS, Reference, input_statistics, statistics
 from training.dataset import Index
-from training.extractor import read_spec
+from training.extractor import code, read_spec
 from training.measures import Floats as Doubles
+from training.rowcache import RowCache
 from training.workspace import Workspace
 
 #: enough to tell steel from drawn surfaces; half of them catch half as many (docs/drift.md)
@@ -95,14 +99,22 @@ def profile(
 
 
 def inputs_of(contents: list[str], index: Index, work: Workspace) -> Floats:
-    """[photos, INPUTS], of the files of these contents."""
+    """[photos, INPUTS], of the files of these contents; computed once for each, and kept."""
     spec = read_spec(work.extractor).preprocess
     files = {image.sha256: index.root / image.file for image in index.images}
+    said = spec.model_dump_json().encode() + code() + Path(reference.__file__).read_bytes()
+    cache = RowCache(work.cache / "inputs" / hashlib.sha256(said).hexdigest()[:16])
+    rows = cache.load(contents)
 
-    def measure(content: str) -> tuple[float, float, float, float]:
+    def measure(content: str) -> NDArray[np.float32]:
         data = files[content].read_bytes()
         width, height = open_image(data).size
-        return input_statistics(to_views(data, spec, ImageLimits()), width * height)
+        found = input_statistics(to_views(data, spec, ImageLimits()), width * height)
+        return np.array(found, np.float32)
 
+    missing = [content for content in dict.fromkeys(contents) if content not in rows]
     with ThreadPoolExecutor(2) as pool:
-        return np.array(list(pool.map(measure, contents)), np.float32)
+        fresh = dict(zip(missing, pool.map(measure, missing), strict=True))
+    cache.add(fresh)
+    rows |= fresh
+    return np.stack([rows[content] for content in contents])

@@ -61,6 +61,7 @@ class Photos:
 
     def folds(self, count: int, seed: int) -> Iterator[tuple[Rows, Rows]]:
         """Rows to learn from, and rows to judge; near-duplicates on one side."""
+        count = max(2, min(count, int(np.bincount(self.labels, minlength=2).min())))
         splitter = StratifiedGroupKFold(count, shuffle=True, random_state=seed)
         yield from splitter.split(np.zeros(len(self.labels)), self.labels, self.groups)
 

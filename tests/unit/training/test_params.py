@@ -28,7 +28,9 @@ def test_a_preset_differs_from_its_base_only_where_it_says_so(preset: Path) -> N
     assert found != base
     assert found.embed.preprocess.mean == base.embed.preprocess.mean
     same = {"preprocess": base.embed.preprocess, "features": base.embed.features}
-    assert found.model_copy(update={"embed": found.embed.model_copy(update=same)}) == base
+    embed = found.embed.model_copy(update=same)
+    assert found.model_copy(update={"embed": embed, "build": base.build}) == base
+    assert found.build.finer == ()  # a preset is one size, and means it
 
 
 def test_a_preset_names_its_base(tmp_path: Path) -> None:

@@ -97,3 +97,9 @@ def test_a_feature_that_never_varies_does_no_harm() -> None:
     assert learn(photos, PARAMS, 0).choice in {
         Choice(p, w) for p in PARAMS.penalties for w in PARAMS.mean_weights
     }
+
+
+def test_three_photos_of_a_class_are_enough_to_begin_with() -> None:
+    """Such is what one fold may leave of a set of the least size."""
+    photos = noisy(30, 40, 3).part(np.array([0, 2, 4, 6, 8, 1, 3, 5]))
+    assert np.isfinite(margins(photos)).all()
