@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from shared.images import open_image
 from shared.model import reference
@@ -39,7 +40,8 @@ def principal(values: NDArray[np.float32]) -> Reference:
     shift, scale = values.mean(0), 1 / (values.std(0) + _LEAST_DEVIATION)
     standardised = (values - shift) * scale
     count = min(_AXES, values.shape[1] // _FEATURES_PER_AXIS, len(values) // _PER_AXIS)
-    variances, vectors = np.linalg.eigh(standardised.T @ standardised / len(values))
+    with threadpool_limits(1):  # the same axes on any number of cores; on busy ones, threads wait
+        variances, vectors = np.linalg.eigh(standardised.T @ standardised / len(values))
     axes = vectors.T[::-1][:count]
     axes *= np.sign(axes[np.arange(count), np.abs(axes).argmax(1)])[:, None]
     across = standardised - standardised @ axes.T @ axes
