@@ -38,6 +38,8 @@ _REDIS_TIMEOUT_S = 5
 _REDIS_CONNECTIONS = 64
 #: paths that probes and scrapers ask for all the time
 _NOT_TRACED = {"/healthz", "/readyz", "/metrics"}
+#: what follows is a credential, and no collector's
+_CREDENTIALS = "/say/"
 
 
 def create_app(
@@ -108,7 +110,9 @@ def _telemetry(settings: Settings) -> TelemetryConfig:
         "metrics": False,
         "logs": False,
         "auto_configure": False,
-        "exclude": lambda scope: scope["path"] in _NOT_TRACED,
+        "exclude": lambda scope: (
+            scope["path"] in _NOT_TRACED or scope["path"].startswith(_CREDENTIALS)
+        ),
     }
 
 

@@ -79,7 +79,8 @@ class FeedbackIn(BaseModel):
     )
 
     label: Said
-    note: Annotated[str | None, Field(max_length=1000)] = None
+    #: without NUL, which Postgres does not take
+    note: Annotated[str | None, Field(max_length=1000, pattern=r"^[^\x00]*$")] = None
 
 
 class FeedbackView(BaseModel):

@@ -14,13 +14,16 @@ from benchmarks.processes import server, service
 from benchmarks.wrk import Load, Target, closed_loop
 from cli.stack import free_port
 
+_IN_PROCESS = ["-m", "uvicorn", "benchmarks.peers.in_process:app", "--no-access-log"]
+#: the service that came before this one: torch in the web process
+ORIGINAL = "original design"
 #: other servers: the package that must be installed, the command, the form field (None: raw body)
 PEERS: dict[str, tuple[str, list[str], str | None, str]] = {
     "in process": (
-        "fastapi",
-        ["-m", "uvicorn", "benchmarks.peers.in_process:app", "--no-access-log", "--port", "{port}"],
-        "file",
-        "/upload_image",
+        "fastapi", [*_IN_PROCESS, "--port", "{port}"], "file", "/upload_image",
+    ),
+    ORIGINAL: (
+        "fastapi", [*_IN_PROCESS, "--port", "{port}"], "file", "/upload_image",
     ),
     "mosec": (
         "mosec",
@@ -83,18 +86,21 @@ def contestants(setup: Setup, peers: list[str]) -> Iterator[Contestants]:
             if not importlib.util.find_spec(PEERS[peer][0]):
                 print(f"{peer} is not installed: left out", file=sys.stderr)
                 continue
-            for label, decode, precision in (("", "pillow", "f32"), (" +ours", "ours", None)):
-                environment = {
-                    "PEER_CKPT": ckpt,
-                    "PEER_DECODE": decode,
-                    "PEER_PRECISION": precision or setup.precision,
-                    "BENTOML_DO_NOT_TRACK": "1",
-                }
+            for label, own in _ways(peer, setup).items():
+                environment = {"PEER_CKPT": ckpt, "BENTOML_DO_NOT_TRACK": "1", **own}
                 target, command = _peer(peer)
                 folder = setup.work / f"{peer}{label}".replace(" ", "-")
                 stack.enter_context(server(command, target, environment, folder))
                 targets[peer + label] = target
         yield Contestants(targets, Limit(setup.ckpt, setup.precision))
+
+
+def _ways(peer: str, setup: Setup) -> dict[str, dict[str, str]]:
+    """What each entry of a peer is given, by what is added to its name."""
+    plain = {"PEER_DECODE": "pillow", "PEER_PRECISION": "f32"}
+    if peer == ORIGINAL:
+        return {"": {**plain, "PEER_RUNTIME": "torch"}}
+    return {"": plain, " +ours": {"PEER_DECODE": "ours", "PEER_PRECISION": setup.precision}}
 
 
 def _peer(name: str) -> tuple[Target, list[str]]:

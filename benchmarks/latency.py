@@ -49,7 +49,7 @@ def stages(target: Target, answers: Answers) -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--ckpt", type=Path, default=Path("ckpts/scratch-lite"))
-    parser.add_argument("--precision", default="f32")
+    parser.add_argument("--precision", default="auto")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=5)
     parser.add_argument("--work", type=Path, default=Path(".data/benchmarks"))

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks.contestants import PEERS, Contestants, Setup, contestants
+from benchmarks.contestants import ORIGINAL, PEERS, Contestants, Setup, contestants
 from benchmarks.photos import Kind, photos
 from benchmarks.report import ratio, spread, table, write
 
@@ -46,13 +46,15 @@ def show(found: dict[Case, dict[str, list[float]]]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--ckpt", type=Path, default=Path("ckpts/scratch-lite"))
-    parser.add_argument("--precision", default="f32")
-    parser.add_argument("--peers", nargs="*", default=list(PEERS))
+    parser.add_argument("--precision", default="auto")
+    peers = [name for name in PEERS if name != ORIGINAL]  # so slow that it would take the time
+    parser.add_argument("--peers", nargs="*", choices=list(PEERS), default=peers)
     parser.add_argument("--kinds", nargs="+", choices=["web", "phone"], default=["web", "phone"])
     parser.add_argument("--connections", nargs="+", type=int, default=[1, 4, 16, 64])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=5)
     parser.add_argument("--work", type=Path, default=Path(".data/benchmarks"))
+    parser.add_argument("--name", default="throughput", help="of the JSON")
     options = parser.parse_args()
     cases = [(kind, connections) for kind in options.kinds for connections in options.connections]
     with TemporaryDirectory() as temporary:
@@ -63,7 +65,7 @@ def main() -> None:
             )
     print(show(found))
     write(
-        options.work / "throughput.json",
+        options.work / f"{options.name}.json",
         {
             "checkpoint": options.ckpt.name,
             "precision": options.precision,

@@ -97,6 +97,8 @@ def promote(name: str, settings: Settings, *, wait_s: float) -> int:
     rollout = fleet.rollouts.change(lambda rollout: rollout.promoted(title))
     typer.echo(f"champion: {title}" + (f" (was {before or _OWN})" if before != title else ""))
     _mark(title, settings)
+    if settings.history_days:
+        typer.echo(f"what it would have answered otherwise: scratch recall --model {name}")
     return follow(fleet, rollout, wait_s)
 
 

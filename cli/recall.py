@@ -12,7 +12,6 @@ import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
-from itertools import groupby
 from pathlib import Path
 
 import typer
@@ -71,10 +70,10 @@ class Rescorer:
     def _judged(
         self, answers: list[Answered], store: HistoryStore
     ) -> Iterator[tuple[Answered, Verdict]]:
-        known = sorted(filter(self._knows, answers), key=lambda a: len(a.embedding or b""))
-        for _, group in groupby(known, key=lambda a: len(a.embedding or b"")):
-            same = list(group)
-            yield from zip(same, map(self._inspector.postprocess, self._logits(same)), strict=True)
+        known = [answer for answer in answers if self._knows(answer)]
+        if known:
+            logits = self._logits(known)
+            yield from zip(known, map(self._inspector.postprocess, logits), strict=True)
         for answer in answers:
             if not self._knows(answer):
                 verdict = self._looked(answer, store) if self._images else None

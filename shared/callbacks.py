@@ -36,14 +36,14 @@ class Reach(NamedTuple):
     networks: tuple[IPv4Network | IPv6Network, ...] = ()
 
     def allows(self, address: Address, *, encrypted: bool = True) -> bool:
-        address = _carried(address)
-        if any(address in network for network in self.networks):
+        meant = _carried(address)
+        if any(each in network for network in self.networks for each in (address, meant)):
             return True
         return (
             encrypted
-            and address.is_global
-            and not address.is_multicast
-            and not any(address in network for network in _INTERNAL)
+            and meant.is_global
+            and not meant.is_multicast
+            and not any(meant in network for network in _INTERNAL)
         )
 
 

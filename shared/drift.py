@@ -14,7 +14,7 @@ from redis import Redis
 
 DRIFT_KEY = "scratch:drift"
 #: seconds after which a report says nothing about now
-_STALE_S = 7 * 24 * 3600
+_STALE_S = 3 * 24 * 3600
 #: windows in a row, of one worker, that make another material worth a training run
 _PERSISTENT = 2
 
@@ -64,21 +64,27 @@ class DriftStore:
         self._redis = redis
 
     def write(self, report: DriftReport) -> None:
+        """Also forgets workers that have been silent too long to matter."""
         self._redis.hset(DRIFT_KEY, report.worker, report.model_dump_json())
+        stored: Any = self._redis.hgetall(DRIFT_KEY)
+        gone = [name for name, data in stored.items() if not _recent(data, report.at)]
+        if gone:
+            self._redis.hdel(DRIFT_KEY, *gone)
 
     def read(self, *, now: float | None = None) -> list[DriftReport]:
         """Those of the last days, by name; what another version wrote unreadably is left out."""
-        since = (time.time() if now is None else now) - _STALE_S
+        now = time.time() if now is None else now
         stored: Any = self._redis.hvals(DRIFT_KEY)
-        reports = [report for data in stored if (report := _report(data))]
-        return sorted((r for r in reports if r.at > since), key=lambda report: report.worker)
+        reports = [report for data in stored if (report := _recent(data, now))]
+        return sorted(reports, key=lambda report: report.worker)
 
 
-def _report(data: bytes) -> DriftReport | None:
+def _recent(data: bytes, now: float) -> DriftReport | None:
     try:
-        return DriftReport.model_validate_json(data)
+        report = DriftReport.model_validate_json(data)
     except ValidationError:
         return None
+    return report if report.at > now - _STALE_S else None
 
 
 def advise(reports: list[DriftReport]) -> Advice:

@@ -9,8 +9,9 @@ scratch:open          sorted set of accepted, unfinished ids by their deadlines
 scratch:sent          the same ids by the time they were last sent
 scratch:claimed       when the copy that was last taken up had been sent
 scratch:sweeper       the worker that sweeps, for as long as it says so
-scratch:callback…     of uploads with a `callback_url`: see `shared/outbox.py`
 scratch:retention     the worker that removes what the history no longer keeps, likewise
+scratch:callback…     of uploads with a `callback_url`: see `shared/outbox.py`
+scratch:link…         of links in mails: see `shared/links.py`
 scratch:workers       hash, worker name -> Heartbeat
 celery-task-meta-{id} Celery's result: the first answer, which nothing overwrites
 """

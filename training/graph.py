@@ -11,6 +11,7 @@ import openvino as ov
 import torch
 from numpy.typing import NDArray
 from openvino import opset13 as ops
+from timm.utils import reparameterize_model
 from torch import nn
 
 from shared.model.classifier import Head
@@ -31,7 +32,9 @@ def to_openvino(module: nn.Module, preprocess: Preprocess) -> ov.Model:
     size, count = preprocess.size, preprocess.view_count
     example = torch.zeros((2, count, size, size, 3), dtype=torch.uint8)
     images = torch.export.Dim("images")
-    program = torch.export.export(module.eval(), (example,), dynamic_shapes=({0: images},))
+    # Branches that a tower has only to be trained (MobileCLIP) become one convolution.
+    served = reparameterize_model(module.eval())
+    program = torch.export.export(served, (example,), dynamic_shapes=({0: images},))
     return ov.convert_model(program)
 
 

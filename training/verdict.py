@@ -11,6 +11,8 @@ import numpy as np
 from scipy.stats import binomtest
 
 from shared.model.labels import LABELS, NO_SCRATCHES, SCRATCHES
+from shared.model.manifest import Certificate
+from shared.model.ruling import promises
 from training.dataset import Dropped, Index
 from training.features import Features
 from training.workspace import Workspace
@@ -54,6 +56,8 @@ class Verdict:
     compared: str | None
     dropped: tuple[Dropped, ...]
     near_duplicates: int
+    #: of missed scratches and of false alarms, or what it would take
+    promises: tuple[str, str]
 
     @classmethod
     def of(
@@ -80,6 +84,7 @@ class Verdict:
             compared=compared,
             dropped=index.dropped,
             near_duplicates=len(index.images) - len(groups),
+            promises=promises(Certificate.model_validate_json(work.certificate.read_text())),
         )
 
     def __str__(self) -> str:
@@ -113,6 +118,8 @@ class Verdict:
             f"  other photos left alone  {self.clean}",
             f"  AUROC                    {self.auroc:.3f} (1 is perfect, 0.5 is a coin)",
             *([self.compared] if self.compared else []),
+            "What its verdicts promise:",
+            *(f"  {promise}" for promise in self.promises),
             "Photos of another place, lamp or camera may go worse.",
         ]
 

@@ -111,7 +111,8 @@ class Dispatcher:
             return
         self._attempted("failed")
         who = {"task_id": notice.task_id, "receiver": receiver}
-        at = time.time() + max(self._pause_s(notice.attempts), receipt.retry_after_s)
+        asked_s = min(receipt.retry_after_s, _LONGEST_RETRY_S)
+        at = time.time() + max(self._pause_s(notice.attempts), asked_s)
         if receipt.final or at > notice.ended_at + self._give_up_s:
             await self._outbox.close(notice.task_id)
             self._attempted("given_up")

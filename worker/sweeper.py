@@ -12,21 +12,18 @@ before anything is decoded.
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from kombu.exceptions import OperationalError
 from pydantic import ValidationError
 from redis import Redis
-from redis.exceptions import RedisError
 
 from shared.contract import InspectJob, Outcome
 from shared.errors import BadMessage, ServiceError, TaskTimedOut
 from shared.records import CLAIMED_KEY, OPEN_KEY, SENT_KEY, SWEEPER_KEY, final_meta, task_key
 from shared.worklist import store_answer
-from worker.lease import Lease
+from worker.rounds import Rounds
 
 logger = logging.getLogger(__name__)
 
@@ -42,36 +39,19 @@ Send = Callable[[InspectJob], None]
 Record = Callable[[Outcome], None]
 
 
-class Sweeper:
+class Sweeper(Rounds):
     def __init__(
         self, redis: Redis, send: Send, record: Record, *, resend_after_s: float, result_ttl_s: int
     ) -> None:
+        super().__init__(redis, SWEEPER_KEY, every_s=min(_EVERY_S, resend_after_s / 3))
         self._redis = redis
         self._send = send
         self._record = record
         self._resend_after_s = resend_after_s
         self._result_ttl_s = result_ttl_s
-        self._every_s = min(_EVERY_S, resend_after_s / 3)
-        self._lease = Lease(redis, SWEEPER_KEY, every_s=self._every_s)
-        self._closing = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="sweeper", daemon=True)
 
-    def start(self) -> None:
-        self._thread.start()
-
-    def close(self, timeout_s: float = 5) -> None:
-        self._closing.set()
-        self._thread.join(timeout_s)
-
-    def _run(self) -> None:
-        while not self._closing.wait(self._every_s):
-            try:
-                if self._lease.is_ours():
-                    self.sweep(now=time.time())
-            except (RedisError, OperationalError, OSError) as error:
-                logger.warning("not swept: %s", type(error).__name__)
-            except Exception:  # the next sweep may fare better; none would be worse
-                logger.exception("not swept")
+    def go_round(self) -> None:
+        self.sweep(now=time.time())
 
     def sweep(self, *, now: float) -> None:
         for task_id in self._ids(OPEN_KEY, before=now - _SLACK_S):

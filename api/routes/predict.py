@@ -32,11 +32,23 @@ _CALLBACK = {
 }
 
 
+_TOLD = {
+    "summary": "The task, once it has ended, signed as in Standard Webhooks",
+    "requestBody": {
+        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/TaskView"}}}
+    },
+    "responses": {"2XX": {"description": "Taken; after anything else it comes again, for a day"}},
+}
+
+
 def _form(field: str, schema: dict[str, Any]) -> dict[str, Any]:
     """What /docs shows of a body that we read ourselves."""
     properties = {field: schema, "callback_url": _CALLBACK}
     form = {"type": "object", "required": [field], "properties": properties}
-    return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": form}}}}
+    return {
+        "requestBody": {"required": True, "content": {"multipart/form-data": {"schema": form}}},
+        "callbacks": {"told": {"{$request.body#/callback_url}": {"post": _TOLD}}},
+    }
 
 
 _FILE = {"type": "string", "format": "binary", "description": "A photo of the surface"}

@@ -1,7 +1,8 @@
 """The same model for every other server: photo to views, batch of views to answers.
 
 PEER_DECODE=pillow decodes as their users would; PEER_DECODE=ours gives them our preprocessing. The
-compiled graph is ours in both cases (PEER_PRECISION), which does them no harm.
+compiled graph is ours in both cases (PEER_PRECISION), which does them no harm, but for
+PEER_RUNTIME=torch, which is how the original service did it.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ _DECODE = os.environ.get("PEER_DECODE", "pillow")
 
 def open_model() -> Inspector:
     precision: Any = os.environ.get("PEER_PRECISION", "f32")
-    ckpt = Path(os.environ["PEER_CKPT"])
-    return open_inspector(ckpt, runtime="openvino", precision=precision)
+    runtime: Any = os.environ.get("PEER_RUNTIME", "openvino")
+    return open_inspector(Path(os.environ["PEER_CKPT"]), runtime=runtime, precision=precision)
 
 
 def decode(inspector: Inspector, data: bytes) -> Any:

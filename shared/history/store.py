@@ -5,7 +5,6 @@ Synchronous: the api calls it in threads. Every method may raise HistoryUnavaila
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields
@@ -30,8 +29,6 @@ from shared.history.database import Database
 from shared.history.files import ImageFiles, file_key
 from shared.history.schema import feedback, images
 from shared.settings import Settings
-
-logger = logging.getLogger(__name__)
 
 #: of one SQL statement, where ids are listed
 _AT_ONCE = 500

@@ -137,6 +137,16 @@ def test_one_trace_leads_from_the_request_through_the_queue_to_the_forward_pass(
     assert process.attributes["scratch.model"].startswith("scratch-lite@")
 
 
+def test_a_link_of_a_mail_is_in_no_trace(watched: Watched) -> None:
+    collector = watched.collector
+    watched.stack.http.get("/say/the-token")
+    before = len(collector.named("POST /upload_image"))
+    watched.stack.upload(jpeg(3))
+    wait_until(lambda: len(collector.named("POST /upload_image")) > before)  # it came after
+
+    assert not [span for span in collector.spans if "the-token" in str(span)]
+
+
 def test_flower_shows_id_model_and_outcome_and_never_the_image(watched: Watched) -> None:
     photo = jpeg(9)
     response = watched.stack.upload(photo)

@@ -122,6 +122,8 @@ async def test_what_has_no_answer_cannot_be_right(client, upload, answering, red
         (b'{"label": "maybe"}', "application/json"),
         (b'{"label": "right", "more": 1}', "application/json"),
         (b'{"label": "right", "note": "%s"}' % (b"x" * 1001), "application/json"),
+        (b'{"label": "right", "note": "\\u0000"}', "application/json"),
+        (b'{"label": "right", "note": "\\ud800"}', "application/json"),
         (b"", "application/json"),
         (b"\xff\xfe", "application/json"),
         (b'{"label": "right"}', "text/plain"),

@@ -88,7 +88,8 @@ def test_without_a_secret_there_are_none() -> None:
 
 
 def test_networks_of_ones_own_also_by_plain_http() -> None:
-    own = settings(webhook_networks="10.20.0.0/16, 127.0.0.1/32")
+    own = settings(webhook_networks="10.20.0.0/16, 127.0.0.1/32, ::1/128")
+    check_callback("http://[::1]:9000/hook", own)
     check_callback("http://10.20.1.1:9000/hook", own)
     check_callback("https://10.20.1.1/hook", own)
     check_callback("http://localhost:9000/hook", own)

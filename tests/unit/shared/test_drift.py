@@ -51,7 +51,10 @@ def test_reports_are_kept_by_worker_and_forgotten_with_time() -> None:
         ("a", "material"),
         ("b", "steady"),
     ]
-    assert store.read(now=1000 + 8 * 24 * 3600) == []
+    later = 1000 + 4 * 24 * 3600.0
+    assert store.read(now=later) == []
+    store.write(report("steady", worker="c", at=later))
+    assert store.read(now=1000) == store.read(now=later)  # the others are gone for good
 
 
 def test_what_other_versions_wrote_is_read_as_far_as_it_can_be() -> None:

@@ -21,6 +21,7 @@ VERDICT = Verdict(
     compared=None,
     dropped=(),
     near_duplicates=2,
+    promises=("missed scratches at most 1 %", "cannot certify false alarms"),
 )
 
 
@@ -63,3 +64,7 @@ def test_few_photos_are_judged_by_cross_validation(built: tuple[Verdict, Workspa
     assert verdict.cross_validated
     assert (verdict.scratched.of, verdict.clean.of) == (16, 16)
     assert "all 32 were judged by cross-validation" in str(verdict)
+
+
+def test_what_verdicts_promise_is_said() -> None:
+    assert "promise:\n  missed scratches at most 1 %\n  cannot certify" in str(VERDICT)

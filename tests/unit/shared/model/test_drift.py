@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy.stats import ks_2samp
+import scipy.special
+from scipy.stats import hypergeom, ks_2samp
 
-from shared.model.drift import ALPHA, Moved, RateChart, moved, state_of
+from shared.model.drift import ALPHA, Moved, RateChart, at_least, kolmogorov, moved, state_of
 from shared.model.reference import INPUTS, STATISTICS, Reference
 
 WINDOW = 128
@@ -72,6 +73,19 @@ def test_it_is_the_test_of_kolmogorov_and_smirnov() -> None:
     expected = ks_2samp(window[:, 5], known.quantiles[1, 5], method="asymp")
     assert found.distance == pytest.approx(expected.statistic)
     assert found.p_value == pytest.approx(expected.pvalue, rel=0.5)
+
+
+def test_the_distributions_are_those_of_scipy() -> None:
+    for x in (0.0, 0.29, 0.3, 0.5, 1.0, 2.4, 4.0):
+        assert kolmogorov(x) == pytest.approx(scipy.special.kolmogorov(x), abs=1e-5)
+    for hits, drawn, marked, total in (
+        (0, 9, 3, 50),
+        (3, 9, 12, 50),
+        (9, 9, 12, 50),
+        (8, 9, 49, 50),
+    ):
+        expected = hypergeom(total, marked, drawn).sf(hits - 1)
+        assert at_least(hits, drawn, marked, total) == pytest.approx(expected, rel=1e-9)
 
 
 def test_too_few_photos_are_held_against_nothing() -> None:
