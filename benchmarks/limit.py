@@ -1,6 +1,7 @@
 """What the machine can do: our own decode, preprocess and forward in a loop, no HTTP, no queue.
 
-Every sensible way of using the cores is tried once; the best of them is the limit.
+Every sensible way of using the cores is tried twice; the better of the best two is the limit, in
+each round anew: a way that was disturbed once must not pass for what the machine can do.
 """
 
 from __future__ import annotations
@@ -69,18 +70,23 @@ def _batches(
 
 
 class Limit:
-    """Images a second, by the way that was best the first time a folder was measured."""
+    """Images a second, by the ways that were best the first time a folder was measured."""
 
     def __init__(self, ckpt: Path, precision: str) -> None:
         self._ckpt = ckpt
         self._precision = precision
-        self._best: dict[Path, Way] = {}
+        self._best: dict[Path, list[Way]] = {}
 
     def per_s(self, images: Path, seconds: float) -> float:
         if images not in self._best:
-            tried = {way: self._measure(way, images, 3) for way in ways(os.cpu_count() or 1)}
-            self._best[images] = max(tried, key=lambda way: tried[way])
-        return self._measure(self._best[images], images, seconds)
+            tried = [
+                (self._measure(way, images, 3), way)
+                for _ in range(2)
+                for way in ways(os.cpu_count() or 1)
+            ]
+            ranked = sorted(tried, key=lambda one: one[0], reverse=True)
+            self._best[images] = list(dict.fromkeys(way for _, way in ranked))[:2]
+        return max(self._measure(way, images, seconds) for way in self._best[images])
 
     def _measure(self, way: Way, images: Path, seconds: float) -> float:
         context = multiprocessing.get_context("spawn")

@@ -1,4 +1,4 @@
-"""What one Redis carries: tasks a second with 1, 2 and 4 worker processes whose model is a sleep.
+"""What one Redis carries: tasks a second with 1 to 8 worker processes whose model is a sleep.
 
     python -m benchmarks.queue_rate [TASKS]
 
@@ -21,6 +21,7 @@ import time
 import uuid
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -28,9 +29,9 @@ from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 from redis.exceptions import RedisError
 
-from api.sender import CelerySender
+from benchmarks.processes import ROOT
 from cli.stack import programs, write_redis_config
-from shared.broker import celery_app
+from shared.broker import celery_app, queue_entry
 from shared.contract import InspectJob
 from shared.intake import Intake
 from shared.records import OPEN_KEY
@@ -43,8 +44,10 @@ _SENDERS = 16
 async def fill(settings: Settings, tasks: int) -> float:
     """Tasks a second that are accepted and queued."""
     redis = AsyncRedis.from_url(settings.redis_url)
-    intake = Intake(redis, record_ttl_s=3600, result_ttl_s=3600)
-    sender = CelerySender(celery_app(settings, results=False))
+    app = celery_app(settings, results=False)
+    intake = Intake(
+        redis, record_ttl_s=3600, result_ttl_s=3600, queue_entry=partial(queue_entry, app)
+    )
     sha256 = hashlib.sha256(_IMAGE).hexdigest()
 
     async def some() -> None:
@@ -59,12 +62,10 @@ async def fill(settings: Settings, tasks: int) -> float:
                 sent_at=now,
             )
             await intake.accept(job, _IMAGE)
-            await sender.send(job)
 
     began = time.perf_counter()
     await asyncio.gather(*(some() for _ in range(_SENDERS)))
     took = time.perf_counter() - began
-    sender.close()
     await redis.aclose()
     return tasks / took
 
@@ -110,6 +111,7 @@ def worker(number: int, folder: Path, url: str) -> subprocess.Popen[bytes]:
     environment = {
         **os.environ,
         "REDIS_URL": url,
+        "SCRATCH_CKPT": str(ROOT / "ckpts" / "scratch-lite"),
         "SCRATCH_RESEND_AFTER_S": "3600",
         "SCRATCH_INFERENCE_LOG": str(folder / f"log{number}"),
     }
@@ -123,7 +125,7 @@ def worker(number: int, folder: Path, url: str) -> subprocess.Popen[bytes]:
 def measure(workers: int, tasks: int) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         folder = Path(name)
-        config, url = write_redis_config(folder)
+        config, url = write_redis_config(folder, max_bytes=2**31)
         (redis_program,) = (p for p in programs(Settings(), config) if p.name == "redis")
         server = subprocess.Popen(shlex.split(redis_program.command), stdout=subprocess.DEVNULL)
         stack.callback(server.wait)
@@ -151,7 +153,7 @@ def _answers(redis: Redis) -> bool:
 
 
 def main(tasks: int = 4000) -> None:
-    for workers in (1, 2, 4):
+    for workers in (1, 2, 4, 8):
         print(json.dumps(measure(workers, tasks)), flush=True)
 
 

@@ -7,38 +7,33 @@ batcher, results, records, log.
 from __future__ import annotations
 
 import time
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
 import worker.opener
-from shared.model.inspector import Verdict
+from shared.model.inspector import Inspector
+from shared.model.runtime import Embedded
 
 #: seconds of one forward pass, whatever the size of its batch: as a GPU would take
 FORWARD_S = 0.005
 
-
-class SleepingInspector:
-    manifest = SimpleNamespace(title="sleep@0")
-    runtime = SimpleNamespace(variant="sleep")
-
-    def preprocess(self, _data: bytes) -> Any:
-        return np.zeros((1, 1, 1, 3), np.uint8)
-
-    def forward(self, views: Any) -> Any:
-        time.sleep(FORWARD_S)
-        return np.zeros((len(views), 2), np.float32)
-
-    def postprocess(self, _logits: Any) -> Verdict:
-        return Verdict("scratches", 0.5, 0.5)
-
-    def warm_up(self, images: int) -> None:
-        """Nothing to compile."""
+_open_inspector = worker.opener.open_inspector
 
 
-def _open(*_: Any, **__: Any) -> Any:
-    return SleepingInspector()
+def _preprocess(_data: bytes) -> Any:
+    return np.zeros((1, 1, 1, 3), np.uint8)
+
+
+def _embed(views: Any) -> list[Embedded]:
+    time.sleep(FORWARD_S)
+    return [Embedded(np.zeros(2, np.float32)) for _ in views]
+
+
+def _open(*arguments: Any, **options: Any) -> Inspector:
+    inspector = _open_inspector(*arguments, **options)
+    inspector.preprocess, inspector.embed = _preprocess, _embed  # type: ignore[method-assign]
+    return inspector
 
 
 worker.opener.open_inspector = _open
