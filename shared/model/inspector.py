@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -19,6 +20,8 @@ from shared.model.preprocess import ImageLimits, preprocess
 from shared.model.reference import Place, Reference
 from shared.model.ruling import Ruling, rule
 from shared.model.runtime import Embedded, Logits, Runtime, RuntimeName, open_runtime
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -144,11 +147,24 @@ def open_inspector(
     streams: int = 1,
     limits: ImageLimits | None = None,
 ) -> Inspector:
-    """Loads, checks and proves a checkpoint. Raises CheckpointError."""
+    """Loads, checks and proves a checkpoint. Raises CheckpointError.
+
+    With `precision` auto, one that does not prove itself on this processor gives way to f32.
+    """
     manifest = load_manifest(folder)
     opened = open_runtime(
         folder, manifest, name=runtime, precision=precision, threads=threads, streams=streams
     )
     inspector = Inspector(folder, manifest, opened, limits or ImageLimits())
-    inspector.prove()
+    try:
+        inspector.prove()
+    except CheckpointError as error:
+        if precision != "auto" or opened.precision == "f32":
+            raise
+        _log.warning("f32 it is: %s", error)
+        exact = open_runtime(
+            folder, manifest, name=runtime, precision="f32", threads=threads, streams=streams
+        )
+        inspector = inspector.on(exact)
+        inspector.prove()
     return inspector

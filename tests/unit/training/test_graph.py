@@ -24,8 +24,8 @@ class Branches(nn.Module):
 
     def reparameterize(self) -> None:
         one = nn.Conv2d(3, 4, 3)
-        one.weight.data = sum(branch.weight.data for branch in self.branches)  # type: ignore
-        one.bias.data = sum(branch.bias.data for branch in self.branches)  # type: ignore
+        one.weight.data = sum(branch.weight.data for branch in self.branches)  # type: ignore[assignment]
+        one.bias.data = sum(branch.bias.data for branch in self.branches)  # type: ignore[assignment]
         self.branches = nn.ModuleList([one])
 
 

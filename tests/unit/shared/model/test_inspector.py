@@ -17,7 +17,7 @@ from shared.model.decode import Pixels
 from shared.model.inspector import Inspector, open_inspector
 from shared.model.manifest import MANIFEST, Manifest, Precision, load_manifest, sha256_of
 from shared.model.preprocess import ImageLimits
-from shared.model.runtime import Logits, RuntimeName
+from shared.model.runtime import Logits, RuntimeName, open_runtime
 from tests.unit.shared.image_files import encode, scene
 
 
@@ -164,3 +164,21 @@ def test_the_limits_are_applied(checkpoint: Path) -> None:
     )
     with pytest.raises(ImageTooLarge):
         inspector.preprocess(encode(scene(120, 20), "PNG"))
+
+
+def test_what_does_not_prove_itself_gives_way_to_f32_only_where_nothing_was_asked_for(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a processor on which bf16 would be chosen, and goes wrong
+    manifest = load_manifest(checkpoint)
+    exact = open_runtime(checkpoint, manifest, name="openvino")
+    wrong = FakeRuntime(answer=(9, 9), precision="bf16")
+
+    def opened(*_: object, precision: str, **__: object) -> object:
+        return exact if precision == "f32" else wrong
+
+    monkeypatch.setattr("shared.model.inspector.open_runtime", opened)
+
+    assert open_inspector(checkpoint, precision="auto").runtime is exact
+    with pytest.raises(CheckpointError, match="expected"):
+        open_inspector(checkpoint, precision="bf16")
