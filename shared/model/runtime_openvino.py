@@ -144,7 +144,7 @@ def _automatic(manifest: Manifest) -> Precision:
     has = ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     if "int8" in manifest.openvino and "INT8" in has:  # shipped only if it loses next to nothing
         return "int8"
-    # Where photos were held out, promises and references are of one precision, and hold in no other.
+    # Where photos were held out, promises and references are of one precision and hold in no other.
     promised = "bf16" in manifest.certificates or not manifest.references
     return "bf16" if "BF16" in has and "bf16" in manifest.tolerance and promised else "f32"
 
