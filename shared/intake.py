@@ -33,11 +33,13 @@ from shared.records import (
 )
 
 #: Stores an upload and its record, and queues its message, if there is one. Ids that are older than
-#: records are kept go: where no worker has swept for long.
+#: records are kept go: where no worker has swept for long. Who did not hear the reply may send it
+#: again: the second time it does nothing.
 #:
 #: KEYS upload, task, open, sent, queue; ARGV image, seconds to keep it, id, accepted at, deadline,
 #: job, seconds to keep the record, accepted before which ids go, ear, message
 _ACCEPT = """
+if redis.call('HEXISTS', KEYS[2], 'accepted_at') == 1 then return end
 redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2])
 redis.call('HSET', KEYS[2], 'accepted_at', ARGV[4], 'deadline_at', ARGV[5], 'job', ARGV[6])
 if ARGV[9] ~= '' then redis.call('HSET', KEYS[2], 'ear', ARGV[9]) end
@@ -126,7 +128,8 @@ class Intake:
                     await pipe.watch(once_key(once))
                     earlier = await self._earlier(once)
                     if earlier:
-                        return earlier
+                        # Our own, where only the reply was lost.
+                        return None if earlier.task_id == job.id else earlier
                     pipe.multi()  # type: ignore[no-untyped-call]
                     pipe.set(once_key(once), f"{job.id} {job.sha256}", ex=self._record_ttl_s)
                 pipe.eval(_ACCEPT, len(keys), *keys, *arguments)
@@ -144,7 +147,7 @@ class Intake:
         if not found:
             return None
         task_id, sha256 = found.decode().split()
-        known = await self._redis.exists(task_key(task_id))
+        known: Any = await self._redis.hexists(task_key(task_id), "accepted_at")
         return Earlier(task_id=task_id, sha256=sha256) if known else None
 
     def _acceptance(

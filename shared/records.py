@@ -77,8 +77,8 @@ def final_meta(outcome: Outcome) -> str:
 
 
 #: Ends a task: keeps and publishes its answer, unless another came first. Whatever comes second
-#: changes nothing. Returns whether this one was the first. One step, so that nobody hears an answer
-#: that is not kept.
+#: changes nothing. Returns whether this one was the first, also to who sends it again for want of a
+#: reply. One step, so that nobody hears an answer that is not kept.
 #:
 #: KEYS result, task, upload, open, sent; ARGV meta, seconds to keep it, id, unix time
 CONCLUDE = """
@@ -93,7 +93,7 @@ redis.call('ZREM', KEYS[4], ARGV[3])
 redis.call('ZREM', KEYS[5], ARGV[3])
 redis.call('HSET', KEYS[2], 'finished_at', ARGV[4])
 redis.call('EXPIRE', KEYS[2], ARGV[2])
-return first and 1 or 0
+return (first or redis.call('GET', KEYS[1]) == ARGV[1]) and 1 or 0
 """
 
 

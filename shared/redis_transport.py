@@ -64,7 +64,7 @@ class Channel(redis.Channel):  # type: ignore[misc]
 
     def close(self) -> None:
         if not self.closed:  # Celery closes some twice, and then there is no connection
-            with suppress(*self.connection.connection_errors):
+            with suppress(*self.connection.connection_errors, *self.connection.channel_errors):
                 self.qos.flush_acks()
         super().close()
 

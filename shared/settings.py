@@ -70,7 +70,8 @@ class Settings(BaseSettings):
     ckpts: Path = Path("ckpts")
     #: `auto`: torch where there is a GPU, else OpenVINO
     runtime: Literal["auto", "openvino", "torch"] = "auto"
-    #: `auto`: the fastest that processor and checkpoint have; int8, bf16 or f32 on a CPU
+    #: `auto`: on a CPU int8, bf16 or f32, the fastest that the processor has, the checkpoint was
+    #: measured in and reproduces its golden answers with
     precision: Literal["auto", "f32", "bf16", "f16", "int8"] = "auto"
     #: inference threads; 0: one for each core
     threads: int = Field(0, ge=0)
@@ -79,7 +80,7 @@ class Settings(BaseSettings):
     streams: int = Field(0, ge=0, le=64)
     #: images in one forward pass; 0: what suits the runtime
     max_batch: int = Field(0, ge=0, le=256)
-    #: task threads of one worker process: they fetch and decode, one more thread infers
+    #: task threads of one worker process: they fetch and decode; one more a stream infers
     concurrency: int = Field(16, ge=1, le=256)
     #: a forward pass that takes longer ends the worker, so that its supervisor starts a sound one
     batch_timeout_s: float = Field(60, gt=0)

@@ -32,12 +32,13 @@ from shared.records import (
 _CLAIM = """
 local accepted, finished, holder =
   unpack(redis.call('HMGET', KEYS[1], 'accepted_at', 'finished_at', 'holder'))
+if not accepted then return {0, 0, false} end
 local more = holder == ARGV[1] and 0 or 1
 local deliveries = redis.call('HINCRBY', KEYS[1], 'deliveries', more)
 redis.call('HSET', KEYS[1], 'started_at', ARGV[2], 'holder', ARGV[1])
 redis.call('EXPIRE', KEYS[1], ARGV[3])
 redis.call('SET', KEYS[3], ARGV[4])
-return {accepted and not finished and 1 or 0, deliveries, redis.call('GET', KEYS[2])}
+return {finished and 0 or 1, deliveries, redis.call('GET', KEYS[2])}
 """
 
 

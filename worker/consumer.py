@@ -17,6 +17,11 @@ logger = logging.getLogger(__name__)
 class CarefulConsumer(Consumer):  # type: ignore[misc]  # Celery has no types
     """An accepted task whose message were thrown away here would be sent again by the sweeper."""
 
+    def on_send_event_buffered(self) -> None:
+        """From any thread: Celery's own adds to the loop's set without its lock."""
+        if self.hub:
+            self.hub.call_soon(self._flush_events)
+
     def create_task_handler(self, *arguments: Any, **options: Any) -> Callable[[Any], None]:
         handle = super().create_task_handler(*arguments, **options)
 

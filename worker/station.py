@@ -55,6 +55,7 @@ class Station:
         self.drain = DrainRate()
         #: as Celery knows this worker, from its first heartbeat on
         self._name = ""
+        self._closing = False
         self._deployer = Deployer(Opener(settings), RolloutStore(redis), changed=self._show_models)
         self._deployer.open_first()
         self._worklist = Worklist(redis, record_ttl_s=settings.record_ttl_s)
@@ -138,9 +139,12 @@ class Station:
 
     def beat(self, name: str) -> None:
         """Says that this worker is ready; ends the process when the model is stuck."""
+        if self._closing:
+            return
         self._name = name
         if not self._batcher.alive or self._batcher.busy_s() > self._batch_timeout_s:
             logger.critical("the model does not answer: this worker ends")
+            self._logbook.close()
             os._exit(_EXIT_STUCK)
         try:
             self._worklist.beat(name, pid=os.getpid(), per_s=self.drain.per_s(), **self._serving())
@@ -149,6 +153,7 @@ class Station:
 
     def close(self, name: str) -> None:
         """Answers what was taken up, writes what waits, says goodbye."""
+        self._closing = True
         self._deployer.close()
         self._sweeper.close()
         self._referee.close()

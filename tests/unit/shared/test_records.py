@@ -8,7 +8,14 @@ from typing import Any
 import pytest
 from fakeredis import FakeAsyncRedis, FakeRedis, FakeServer
 
-from shared.contract import Failure, InspectJob, Outcome, Prediction, TaskStatus
+from shared.contract import (
+    QUEUE_INSPECT,
+    Failure,
+    InspectJob,
+    Outcome,
+    Prediction,
+    TaskStatus,
+)
 from shared.intake import Intake
 from shared.records import (
     OPEN_KEY,
@@ -194,6 +201,52 @@ async def test_the_first_answer_stays_and_alone_is_told(intake: Intake, redis: F
     assert record is not None and record.result == OUTCOME
     messages = [heard.get_message() for _ in range(4)]
     assert len([message for message in messages if message]) == 1
+
+
+async def test_an_answer_that_is_stored_again_by_a_retry_is_still_the_first(
+    intake: Intake, redis: FakeRedis
+) -> None:
+    await intake.accept(JOB, b"img")
+    meta = final_meta(OUTCOME)
+    assert store_answer(redis, "one", meta, ttl_s=3600)
+    assert store_answer(redis, "one", meta, ttl_s=3600)
+
+
+async def test_an_upload_that_is_stored_again_by_a_retry_is_queued_once(
+    server: FakeServer, redis: FakeRedis
+) -> None:
+    intake = Intake(
+        FakeAsyncRedis(server=server),
+        record_ttl_s=3900,
+        result_ttl_s=3600,
+        queue_entry=lambda job: job.id,
+    )
+    await intake.accept(JOB, b"img")
+    await intake.accept(JOB, b"img")
+    assert redis.lrange(QUEUE_INSPECT, 0, -1) == [b"one"]
+    # Not even when its answer came in between
+    store_answer(redis, "one", final_meta(OUTCOME), ttl_s=3600)
+    await intake.accept(JOB, b"img")
+    assert not redis.exists(upload_key("one"), OPEN_KEY, SENT_KEY)
+
+
+async def test_a_claim_on_an_unknown_task_leaves_no_record(
+    worklist: Worklist, redis: FakeRedis
+) -> None:
+    assert not worklist.claim(JOB).open
+    assert not redis.exists(task_key("one"))
+
+
+async def test_a_key_whose_upload_was_taken_back_is_free_again(
+    intake: Intake, redis: FakeRedis
+) -> None:
+    await intake.accept(JOB, b"img", once="key")
+    await intake.withdraw("one")
+    redis.hset(task_key("one"), "finished_at", 1.0)  # a worker had been quicker
+    again = JOB.model_copy(update={"id": "two"})
+    assert await intake.accept(again, b"img", once="key") is None
+    earlier = await intake.accept(JOB.model_copy(update={"id": "three"}), b"img", once="key")
+    assert earlier is not None and earlier.task_id == "two"
 
 
 async def test_a_second_delivery_after_the_end_does_not_reopen_the_task(
