@@ -165,7 +165,7 @@ class Batcher:
         self._busy_since[threading.get_ident()] = started
         self._observe(len(batch))
         try:
-            rows = batch[0].forward(np.stack([item.views for item in batch]))
+            rows = batch[0].forward(_joined([item.views for item in batch]))
             if len(rows) != len(batch):
                 raise ValueError(f"{len(batch)} images went in, {len(rows)} answers came out")
         except Exception as error:
@@ -191,6 +191,10 @@ class Batcher:
             return
         for item in batch:
             self._answer([item])
+
+
+def _joined(views: list[Pixels]) -> Pixels:
+    return views[0][None] if len(views) == 1 else np.stack(views)
 
 
 def _by_model(items: list[_Item]) -> list[list[_Item]]:

@@ -27,17 +27,20 @@ _FEATURES = "features"
 #: an int8 graph computes in int8 by its own operations; the hint rules the rest of it
 _HINT = {"f32": "f32", "int8": "f32", "bf16": "bf16"}
 
-
 #: images beyond which a pass on a CPU gains nothing
 _BATCH = 4
+#: bytes of weights that a processor's caches keep: to use them for several images gains nothing
+_LIGHT = 16 * 2**20
 #: passes at a time, unless more are asked for: one Python process feeds no more
 _STREAMS = 4
 
 
 class OpenVinoRuntime:
-    """See `shared.model.runtime.Runtime`."""
+    """See `shared.model.runtime.Runtime`.
 
-    batch = _BATCH
+    A light graph on streams of one thread is compiled for one image: to work out the shapes anew in
+    each pass would cost it a tenth.
+    """
 
     def __init__(
         self,
@@ -59,11 +62,18 @@ class OpenVinoRuntime:
             "INFERENCE_PRECISION_HINT": _HINT[self.precision],
             "NUM_STREAMS": self.streams,
             "INFERENCE_NUM_THREADS": max(threads, self.streams),
+            # Every process would pin its threads to the same first cores.
+            "ENABLE_CPU_PINNING": False,
         }
         self._file = folder / graph
         try:
             model = ov.Core().read_model(self._file)
             self._features_of = show_features(model, folder / manifest.head)
+            light = self._file.with_suffix(".bin").stat().st_size < _LIGHT
+            self.batch = 1 if light and threads <= self.streams else _BATCH
+            if self.batch == 1:
+                spec = manifest.preprocess
+                model.reshape([1, spec.view_count, spec.size, spec.size, 3])
             self._graph = _Graph(model, self._config)
         except RuntimeError as error:
             raise CheckpointError(f"{folder / graph}: OpenVINO refuses it: {error}") from error
@@ -114,6 +124,7 @@ class _Graph:
     """
 
     def __init__(self, model: ov.Model, config: dict[str, Any]) -> None:
+        self._of_one = not model.is_dynamic()
         compiled = ov.Core().compile_model(model, "CPU", config)
         self._requests = [compiled.create_infer_request() for _ in range(config["NUM_STREAMS"])]
         self._free: SimpleQueue[ov.InferRequest] = SimpleQueue()
@@ -124,19 +135,23 @@ class _Graph:
         """uint8 [images, views, size, size, 3] to one array an output, images first."""
         request = self._free.get()
         try:
-            found = request.infer(
-                [np.ascontiguousarray(views)], share_inputs=True, share_outputs=True
-            )
-            return [np.array(output, np.float32) for output in found.values()]
+            if self._of_one and len(views) > 1:
+                each = [_infer(request, view[None]) for view in views]
+                return [np.concatenate(outputs) for outputs in zip(*each, strict=True)]
+            return _infer(request, views)
         finally:
             self._free.put(request)
 
     def warm_up(self, views: Pixels) -> None:
         """On every stream at once, before there is anything else to do."""
         for request in self._requests:
-            request.start_async([views], share_inputs=True)
+            request.start_async(views[:1] if self._of_one else views, share_inputs=True)
         for request in self._requests:
             request.wait()
+
+
+def _infer(request: ov.InferRequest, views: Pixels) -> list[Floats]:
+    return list(request.infer(views, share_inputs=True).values())
 
 
 def _automatic(manifest: Manifest) -> Precision:
