@@ -108,7 +108,7 @@ def _check_stored(image: Image.Image, data: bytes, *, max_pixels: int, max_side:
         if not all(isinstance(side, int) for side in tile):
             raise CorruptImage("The image header is damaged.")
         check_size(*tile, max_pixels=max_pixels, max_side=max_side)
-    elif isinstance(image, JpegImageFile):
+    elif isinstance(image, JpegImageFile) and not _has_one_scan(image, data):
         passes = _SCANS_AT_LIMIT * max_pixels // (image.width * image.height)
         _check_scans(data, most=min(_MAX_SCANS, passes))
 
@@ -123,6 +123,18 @@ def _check_frames(data: bytes, *, max_pixels: int, max_side: int) -> None:
         raise CorruptImage("The AVIF holds no image.")
     for size in sizes:
         check_size(*size, max_pixels=max_pixels, max_side=max_side)
+
+
+def _has_one_scan(image: JpegImageFile, data: bytes) -> bool:
+    """Whether all colours are in the first scan: after that, libjpeg stands no other.
+
+    Read where Pillow stopped, at the end of that scan's header (T.81, B.2.3).
+    """
+    if image.info.get("progressive") or image.fp is None:
+        return False
+    length = 6 + 2 * image.layers
+    header = b"\xff\xda" + length.to_bytes(2) + bytes([image.layers])
+    return data.startswith(header, image.fp.tell() - length - 2)
 
 
 def _check_scans(data: bytes, *, most: int) -> None:

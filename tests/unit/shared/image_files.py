@@ -104,6 +104,16 @@ def many_scans(scans: int, size: tuple[int, int] = (96, 64)) -> bytes:
     return data[:-2] + last * scans + data[-2:]
 
 
+def scan_after_scan(scans: int, *, whole: bool) -> bytes:
+    """A sequential JPEG; the first scan says that it is of all colours, or else of one."""
+    data = encode(scene(), "JPEG")
+    start = data.rindex(b"\xff\xda")
+    first = data[start:-2]
+    if not whole:
+        first = b"\xff\xda\x00\x08\x01\x01\x00\x00\x3f\x00" + first[14:]
+    return data[:start] + first * scans + data[-2:]
+
+
 CLAIMS = {"PNG": png, "GIF": gif, "BMP": bmp, "TIFF": tiff, "JPEG": jpeg, "WEBP": webp}
 NOT_IMAGES = {
     "empty": b"",

@@ -70,6 +70,12 @@ def test_a_jpeg_of_many_scans_is_refused() -> None:
         check_header(files.many_scans(200), **LIMITS)
 
 
+def test_scans_of_single_colours_are_counted_in_a_sequential_jpeg_too() -> None:
+    check_header(files.scan_after_scan(10, whole=False), **LIMITS)
+    with pytest.raises(CorruptImage, match="scans"):
+        check_header(files.scan_after_scan(200, whole=False), **LIMITS)
+
+
 def test_a_large_jpeg_may_have_fewer_scans_than_a_small_one() -> None:
     data = files.many_scans(30, (400, 250))
     check_header(data, max_pixels=1_000_000, max_side=1000)

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import simplejpeg
 from PIL import Image, ImageOps
 
 from shared.errors import CorruptImage, ImageError, ImageTooLarge, UnsupportedImage
@@ -105,6 +106,15 @@ def test_a_small_tiff_of_huge_tiles_is_refused_before_it_is_inflated() -> None:
 def test_a_tiled_tiff_is_read() -> None:
     body = zlib.compress(bytes([9, 8, 7]) * 256)
     assert (_decode(files.tiff(16, 16, tile=16, data=body)) == [9, 8, 7]).all()
+
+
+def test_after_a_scan_of_all_colours_no_other_costs_anything() -> None:
+    data = files.scan_after_scan(200, whole=True)
+    check_header(data, **LIMITS)  # they need not be counted, since
+    with pytest.raises(CorruptImage):
+        _decode(data)
+    with pytest.raises(ValueError, match="more than one scan"):
+        simplejpeg.decode_jpeg(data)
 
 
 def test_a_jpeg_of_many_scans_is_refused() -> None:
