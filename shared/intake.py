@@ -32,23 +32,24 @@ from shared.records import (
     upload_key,
 )
 
-#: Stores an upload and its record, and queues its message, if there is one. Ids that are older than
-#: records are kept go: where no worker has swept for long. Who did not hear the reply may send it
-#: again: the second time it does nothing.
+#: Records an upload that has been stored, and queues its message, if there is one. Ids that are
+#: older than records are kept go: where no worker has swept for long. Who did not hear the reply may
+#: send it again: the second time it does nothing, and an image whose task has ended goes.
 #:
-#: KEYS upload, task, open, sent, queue; ARGV image, seconds to keep it, id, accepted at, deadline,
-#: job, seconds to keep the record, accepted before which ids go, ear, message
+#: KEYS upload, task, open, sent, queue; ARGV id, accepted at, deadline, job, seconds to keep the
+#: record, accepted before which ids go, ear, message
 _ACCEPT = """
-if redis.call('HEXISTS', KEYS[2], 'accepted_at') == 1 then return end
-redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2])
-redis.call('HSET', KEYS[2], 'accepted_at', ARGV[4], 'deadline_at', ARGV[5], 'job', ARGV[6])
-if ARGV[9] ~= '' then redis.call('HSET', KEYS[2], 'ear', ARGV[9]) end
-redis.call('EXPIRE', KEYS[2], ARGV[7])
-redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', ARGV[8])
-redis.call('ZREMRANGEBYSCORE', KEYS[4], '-inf', ARGV[8])
-redis.call('ZADD', KEYS[3], ARGV[5], ARGV[3])
-redis.call('ZADD', KEYS[4], ARGV[4], ARGV[3])
-if ARGV[10] ~= '' then redis.call('LPUSH', KEYS[5], ARGV[10]) end
+local known, ended = unpack(redis.call('HMGET', KEYS[2], 'accepted_at', 'finished_at'))
+if ended then redis.call('UNLINK', KEYS[1]) end
+if known then return end
+redis.call('HSET', KEYS[2], 'accepted_at', ARGV[2], 'deadline_at', ARGV[3], 'job', ARGV[4])
+if ARGV[7] ~= '' then redis.call('HSET', KEYS[2], 'ear', ARGV[7]) end
+redis.call('EXPIRE', KEYS[2], ARGV[5])
+redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', ARGV[6])
+redis.call('ZREMRANGEBYSCORE', KEYS[4], '-inf', ARGV[6])
+redis.call('ZADD', KEYS[3], ARGV[3], ARGV[1])
+redis.call('ZADD', KEYS[4], ARGV[2], ARGV[1])
+if ARGV[8] ~= '' then redis.call('LPUSH', KEYS[5], ARGV[8]) end
 """
 
 
@@ -100,7 +101,6 @@ class Intake:
         """`queue_entry` where the queue is in this Redis: then what is accepted is queued, too."""
         self._redis = redis
         self._queue_entry = queue_entry
-        self._accept = redis.register_script(_ACCEPT)
         self._record_ttl_s = record_ttl_s
         self._result_ttl_s = result_ttl_s
 
@@ -118,9 +118,10 @@ class Intake:
         The answer will also be published on the channel `ear`. One round trip without `once`;
         with it, several and no gap between looking and storing.
         """
-        keys, arguments = self._acceptance(job, image, ear)
         if not (once or callback):
-            await self._accept(keys, arguments)
+            async with self._redis.pipeline(transaction=False) as pipe:
+                self._accept(pipe, job, image, ear)
+                await pipe.execute()
             return None
         async with self._redis.pipeline(transaction=True) as pipe:
             while True:
@@ -132,7 +133,7 @@ class Intake:
                         return None if earlier.task_id == job.id else earlier
                     pipe.multi()  # type: ignore[no-untyped-call]
                     pipe.set(once_key(once), f"{job.id} {job.sha256}", ex=self._record_ttl_s)
-                pipe.eval(_ACCEPT, len(keys), *keys, *arguments)
+                self._accept(pipe, job, image, ear)
                 if callback:
                     order(pipe, job, callback)
                 try:
@@ -150,14 +151,12 @@ class Intake:
         known: Any = await self._redis.hexists(task_key(task_id), "accepted_at")
         return Earlier(task_id=task_id, sha256=sha256) if known else None
 
-    def _acceptance(
-        self, job: InspectJob, image: bytes, ear: str | None
-    ) -> tuple[list[str], list[str | bytes | float]]:
-        """Keys and arguments of _ACCEPT."""
-        keys = [upload_key(job.id), task_key(job.id), OPEN_KEY, SENT_KEY, QUEUE_INSPECT]
-        return keys, [
-            image,
-            int(job.deadline_at - job.accepted_at) + 1,
+    def _accept(self, pipe: Pipeline, job: InspectJob, image: bytes, ear: str | None) -> None:
+        """The image goes past the script, which would copy it twice more."""
+        upload = upload_key(job.id)
+        pipe.set(upload, image, ex=int(job.deadline_at - job.accepted_at) + 1)
+        keys = [upload, task_key(job.id), OPEN_KEY, SENT_KEY, QUEUE_INSPECT]
+        arguments: list[str | float] = [
             job.id,
             job.accepted_at,
             job.deadline_at,
@@ -167,6 +166,7 @@ class Intake:
             ear or "",
             self._queue_entry(job) if self._queue_entry else "",
         ]
+        pipe.eval(_ACCEPT, len(keys), *keys, *arguments)
 
     async def position(self, task_id: str) -> int | None:
         """The place of an unfinished task in the queue, from 1; those in work count."""

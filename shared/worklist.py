@@ -26,19 +26,19 @@ from shared.records import (
     upload_key,
 )
 
-#: A retry counts no delivery: its process has not died of the image. Returns Claim's fields.
+#: A retry counts no delivery: its process has not died of the image. Returns Claim's first fields.
 #:
-#: KEYS task, upload, claimed; ARGV holder, unix time, seconds to keep the record, when it was sent
+#: KEYS task, claimed; ARGV holder, unix time, seconds to keep the record, when it was sent
 _CLAIM = """
 local accepted, finished, holder =
   unpack(redis.call('HMGET', KEYS[1], 'accepted_at', 'finished_at', 'holder'))
-if not accepted then return {0, 0, false} end
+if not accepted then return {0, 0} end
 local more = holder == ARGV[1] and 0 or 1
 local deliveries = redis.call('HINCRBY', KEYS[1], 'deliveries', more)
 redis.call('HSET', KEYS[1], 'started_at', ARGV[2], 'holder', ARGV[1])
 redis.call('EXPIRE', KEYS[1], ARGV[3])
-redis.call('SET', KEYS[3], ARGV[4])
-return {finished and 0 or 1, deliveries, redis.call('GET', KEYS[2])}
+redis.call('SET', KEYS[2], ARGV[4])
+return {finished and 0 or 1, deliveries}
 """
 
 
@@ -66,14 +66,16 @@ class Worklist:
         self._record_ttl_s = record_ttl_s
         #: names this process, and not the one that ran before it under the same name
         self._holder = uuid.uuid4().hex.encode()
-        self._claim = redis.register_script(_CLAIM)
 
     def claim(self, job: InspectJob) -> Claim:
         """Marks the task as started and fetches its image, in one round trip."""
-        keys = [task_key(job.id), upload_key(job.id), CLAIMED_KEY]
+        keys = [task_key(job.id), CLAIMED_KEY]
         now = time.time()
         arguments: list[bytes | float] = [self._holder, now, self._record_ttl_s, job.sent_at]
-        open_, deliveries, image = self._claim(keys, arguments)
+        with self._redis.pipeline(transaction=False) as pipe:
+            pipe.eval(_CLAIM, len(keys), *keys, *arguments)
+            pipe.get(upload_key(job.id))  # not in the script, which would copy it twice more
+            (open_, deliveries), image = pipe.execute()
         return Claim(open=bool(open_), deliveries=deliveries, image=image)
 
     def keep_heatmap(self, task_id: str, png: bytes) -> None:

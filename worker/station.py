@@ -37,6 +37,8 @@ logger = logging.getLogger(__name__)
 
 #: seconds until a Redis that accepts but never answers counts as away
 _REDIS_TIMEOUT_S = 5
+#: of an upload at once; redis-py's own 64 KB are many calls for a phone's photo
+_READ_BYTES = 2**20
 #: `EX_SOFTWARE` of sysexits.h: the supervisor should start a new process
 _EXIT_STUCK = 70
 
@@ -48,6 +50,7 @@ class Station:
         redis = Redis.from_url(
             settings.redis_url,
             health_check_interval=25,
+            socket_read_size=_READ_BYTES,
             socket_timeout=_REDIS_TIMEOUT_S,
             socket_connect_timeout=_REDIS_TIMEOUT_S,
         )
