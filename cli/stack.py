@@ -30,7 +30,9 @@ def programs(settings: Settings, redis_config: Path | None) -> list[Program]:
     found = [
         Program(
             "worker",
-            f'"{python}" -m celery --app worker.app worker --pool threads'
+            # The others have the right of way: what comes in is taken or refused at once, however
+            # busy the model is.
+            f'nice -n 10 "{python}" -m celery --app worker.app worker --pool threads'
             " --without-mingle --without-gossip",
             20,
         ),
