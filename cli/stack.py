@@ -58,8 +58,9 @@ def write_redis_config(folder: Path, *, max_bytes: int) -> tuple[Path, str]:
         f'bind 127.0.0.1\nport {port}\nrequirepass {password}\ndir "{folder}"\n'
         # an image waits in memory until it is answered; what does not fit is refused, not evicted
         "save ''\nappendonly yes\nappendfsync everysec\ndaemonize no\n"
-        # uploads come and go: with Redis' own 64 MB it would fork and rewrite all the time
-        "auto-aof-rewrite-min-size 512mb\n"
+        # uploads come and go: with Redis' own 64 MB it would fork and rewrite all the time,
+        # and try to compress JPEGs
+        "auto-aof-rewrite-min-size 512mb\nrdbcompression no\n"
         f"maxmemory {max_bytes}\nmaxmemory-policy noeviction\n"
     )
     return config, f"redis://:{password}@127.0.0.1:{port}/0"

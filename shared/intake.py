@@ -33,8 +33,8 @@ from shared.records import (
 )
 
 #: Records an upload that has been stored, and queues its message, if there is one. Ids that are
-#: older than records are kept go: where no worker has swept for long. Who did not hear the reply may
-#: send it again: the second time it does nothing, and an image whose task has ended goes.
+#: older than records are kept go: where no worker has swept for long. Who did not hear the reply
+#: may send it again: the second time it does nothing, and an image whose task has ended goes.
 #:
 #: KEYS upload, task, open, sent, queue; ARGV id, accepted at, deadline, job, seconds to keep the
 #: record, accepted before which ids go, ear, message

@@ -21,8 +21,8 @@ class QoS(redis.QoS):  # type: ignore[misc]  # kombu has no types
     """Writes down together what was taken up and what was acknowledged since the consumer last
     looked at its sockets.
 
-    Should the process die in between, what was acknowledged is delivered again and finds its answer;
-    what was only taken up the sweeper sends again.
+    Should the process die in between, what was acknowledged is delivered again and finds its
+    answer; what was only taken up the sweeper sends again.
     """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:

@@ -22,7 +22,7 @@ from shared.images import open_checked, pixels_at_once
 Pixels = NDArray[np.uint8]
 
 _EXIF_ORIENTATION = 0x0112
-#: the parts of its size, by their inverse, at which libjpeg-turbo decodes with SIMD; 6/8, say, costs
+#: a JPEG is decoded at one part in so many: these libjpeg-turbo computes with SIMD; 6/8, say, costs
 #: twice as much as the whole
 _REDUCTIONS = (8, 4, 2)
 #: a JPEG that is decoded at a fraction of its size takes this part of the memory

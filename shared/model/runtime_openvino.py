@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from threading import Lock
 from typing import Any, Literal
 
@@ -120,34 +121,53 @@ class _Graph:
     """A compiled graph, called from any thread: one request for each of its streams.
 
     A stream of one thread waits for no other: with as many streams as cores, a core that is taken
-    away for a while, by the api say, holds up one batch and not both halves of all.
+    away for a while, by the api say, holds up one batch and not both halves of all. But one that
+    finds all of them idle is alone, and of a light graph there is a copy for it on all threads.
     """
 
     def __init__(self, model: ov.Model, config: dict[str, Any]) -> None:
         self._of_one = not model.is_dynamic()
-        compiled = ov.Core().compile_model(model, "CPU", config)
-        self._requests = [compiled.create_infer_request() for _ in range(config["NUM_STREAMS"])]
-        self._free: SimpleQueue[ov.InferRequest] = SimpleQueue()
-        for request in self._requests:
-            self._free.put(request)
+        self._streams: int = config["NUM_STREAMS"]
+        self._free = _requests(model, config)
+        self._wide: SimpleQueue[ov.InferRequest] = SimpleQueue()
+        if self._of_one and self._streams > 1:
+            self._wide = _requests(model, {**config, "NUM_STREAMS": 1})
 
     def __call__(self, views: Pixels) -> list[Floats]:
         """uint8 [images, views, size, size, 3] to one array an output, images first."""
-        request = self._free.get()
+        free, request = self._take()
         try:
             if self._of_one and len(views) > 1:
                 each = [_infer(request, view[None]) for view in views]
                 return [np.concatenate(outputs) for outputs in zip(*each, strict=True)]
             return _infer(request, views)
         finally:
-            self._free.put(request)
+            free.put(request)
+
+    def _take(self) -> tuple[SimpleQueue[ov.InferRequest], ov.InferRequest]:
+        """A request, and where it is to be put back."""
+        if self._free.qsize() == self._streams:
+            with suppress(Empty):
+                return self._wide, self._wide.get_nowait()
+        return self._free, self._free.get()
 
     def warm_up(self, views: Pixels) -> None:
         """On every stream at once, before there is anything else to do."""
-        for request in self._requests:
-            request.start_async(views[:1] if self._of_one else views, share_inputs=True)
-        for request in self._requests:
-            request.wait()
+        for free in (self._free, self._wide):
+            requests = [free.get() for _ in range(free.qsize())]
+            for request in requests:
+                request.start_async(views[:1] if self._of_one else views, share_inputs=True)
+            for request in requests:
+                request.wait()
+                free.put(request)
+
+
+def _requests(model: ov.Model, config: dict[str, Any]) -> SimpleQueue[ov.InferRequest]:
+    compiled = ov.Core().compile_model(model, "CPU", config)
+    free: SimpleQueue[ov.InferRequest] = SimpleQueue()
+    for _ in range(config["NUM_STREAMS"]):
+        free.put(compiled.create_infer_request())
+    return free
 
 
 def _infer(request: ov.InferRequest, views: Pixels) -> list[Floats]:

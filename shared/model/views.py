@@ -66,7 +66,7 @@ def _intervals(length: int, parts: int, overlap: float) -> list[tuple[int, int]]
 def _squash(pixels: Pixels, out: Pixels) -> None:
     size = out.shape[0]
     height, width = pixels.shape[:2]
-    if max(height, width) > 2 * size:  # a thin line could fall between the sampled points
+    if height > size or width > size:  # else a thin line could fall between the sampled points
         smaller = min(width, size), min(height, size)
         small: Any = cv2.resize(pixels, smaller, interpolation=cv2.INTER_AREA)
         pixels = small

@@ -190,9 +190,16 @@ def test_auto_is_the_fastest_that_processor_and_checkpoint_have(
     assert runtime.variant == f"openvino/{chosen}/cpu"
 
 
-@pytest.mark.parametrize("name", ["torch", "openvino"])
-def test_it_may_be_called_from_many_threads(name: RuntimeName, checkpoint: Path) -> None:
-    runtime = open_runtime(checkpoint, load_manifest(checkpoint), name=name, streams=2)
+@pytest.mark.parametrize(
+    ("name", "threads"),
+    [("torch", 2), ("openvino", 2), ("openvino", 4)],
+    ids=["torch", "for one image", "for any number"],
+)
+def test_it_may_be_called_from_many_threads(
+    name: RuntimeName, threads: int, checkpoint: Path
+) -> None:
+    manifest = load_manifest(checkpoint)
+    runtime = open_runtime(checkpoint, manifest, name=name, threads=threads, streams=2)
     batches = [_views(1 + number % 3) for number in range(24)]
     expected = [runtime.forward(batch) for batch in batches]
     with ThreadPoolExecutor(6) as pool:
@@ -201,6 +208,22 @@ def test_it_may_be_called_from_many_threads(name: RuntimeName, checkpoint: Path)
         traces = list(pool.map(runtime.trace, batches))
     for traced, alone in zip(traces, expected, strict=True):
         np.testing.assert_allclose([trace.logits for trace in traced], alone, atol=1e-4)
+
+
+def test_a_light_graph_on_streams_of_one_thread_is_for_one_image(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = load_manifest(checkpoint)
+
+    def batch(threads: int, streams: int) -> int:
+        return open_runtime(
+            checkpoint, manifest, name="openvino", threads=threads, streams=streams
+        ).batch
+
+    assert (batch(2, 2), batch(1, 1)) == (1, 1)
+    assert batch(4, 2) > 1
+    monkeypatch.setattr("shared.model.runtime_openvino._LIGHT", 0)
+    assert batch(2, 2) > 1
 
 
 def test_streams_are_one_for_each_core_up_to_a_bound(
