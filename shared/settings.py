@@ -75,8 +75,8 @@ class Settings(BaseSettings):
     precision: Literal["auto", "f32", "bf16", "f16", "int8"] = "auto"
     #: inference threads; 0: one for each core
     threads: int = Field(0, ge=0)
-    #: forward passes beside one another on a CPU; 0: one for each core, at most 4; 1 answers a lone
-    #: photo soonest, which shows with heavy models
+    #: forward passes beside one another on a CPU; 0: one for each core, at most 4; with a heavy
+    #: model, 1 answers a lone photo soonest
     streams: int = Field(0, ge=0, le=64)
     #: images in one forward pass; 0: what suits the runtime
     max_batch: int = Field(0, ge=0, le=256)
