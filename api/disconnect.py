@@ -23,23 +23,27 @@ async def unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T:
     """
     this = asyncio.current_task()
     assert this is not None  # noqa: S101 a coroutine always runs in one
+    cancelled_before = this.cancelling()
     gone = asyncio.ensure_future(_gone(request))
-    left = False
+    left = over = False
 
     def leave(_: asyncio.Future[None]) -> None:
         nonlocal left
-        left = this.cancel()
+        if not over:  # it may have been called for in the very turn in which the work ended
+            left = this.cancel()
 
     gone.add_done_callback(leave)
     try:
         return await work
     except asyncio.CancelledError:
-        if left and this.uncancel() == 0:
+        if left and this.cancelling() == cancelled_before + 1:  # nobody else wants it to end
             raise ClientGone from None
         raise
     finally:
-        gone.remove_done_callback(leave)
+        over = True
         gone.cancel()
+        if left:
+            this.uncancel()
 
 
 async def _gone(request: Request) -> None:

@@ -128,13 +128,17 @@ def _check_frames(data: bytes, *, max_pixels: int, max_side: int) -> None:
 def _has_one_scan(image: JpegImageFile, data: bytes) -> bool:
     """Whether all colours are in the first scan: after that, libjpeg stands no other.
 
-    Read where Pillow stopped, at the end of that scan's header (T.81, B.2.3).
+    Read where Pillow stopped, at the end of that scan's header (T.81, B.2.3). Not of an MPO, which
+    it has rewound, nor of four colours, whose header a comment before a shorter one could play.
     """
-    if image.info.get("progressive") or image.fp is None:
+    progressive = image.info.get("progressive")
+    if type(image) is not JpegImageFile or image.layers > 3 or progressive or image.fp is None:
         return False
     length = 6 + 2 * image.layers
-    header = b"\xff\xda" + length.to_bytes(2) + bytes([image.layers])
-    return data.startswith(header, image.fp.tell() - length - 2)
+    start = image.fp.tell() - length - 2
+    return start > 0 and data.startswith(
+        b"\xff\xda" + length.to_bytes(2) + bytes([image.layers]), start
+    )
 
 
 def _check_scans(data: bytes, *, most: int) -> None:

@@ -34,14 +34,15 @@ from shared.records import (
 
 #: Records an upload that has been stored, and queues its message, if there is one. Ids that are
 #: older than records are kept go: where no worker has swept for long. Who did not hear the reply
-#: may send it again: the second time it does nothing, and an image whose task has ended goes.
+#: may send it again: the second time it does nothing, and an image whose task has ended goes. Nor
+#: is there anything to do where Redis had no room for the image.
 #:
 #: KEYS upload, task, open, sent, queue; ARGV id, accepted at, deadline, job, seconds to keep the
 #: record, accepted before which ids go, ear, message
 _ACCEPT = """
 local known, ended = unpack(redis.call('HMGET', KEYS[2], 'accepted_at', 'finished_at'))
 if ended then redis.call('UNLINK', KEYS[1]) end
-if known then return end
+if known or redis.call('EXISTS', KEYS[1]) == 0 then return end
 redis.call('HSET', KEYS[2], 'accepted_at', ARGV[2], 'deadline_at', ARGV[3], 'job', ARGV[4])
 if ARGV[7] ~= '' then redis.call('HSET', KEYS[2], 'ear', ARGV[7]) end
 redis.call('EXPIRE', KEYS[2], ARGV[5])

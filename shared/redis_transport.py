@@ -84,8 +84,9 @@ class QoS(redis.QoS):  # type: ignore[misc]  # kombu has no types
                 pipe.zadd(self.unacked_index_key, dict.fromkeys(taken, now))
                 pipe.hset(self.unacked_key, mapping={t: _raw(m) for t, m in taken.items()})
             if acknowledged:
-                pipe.zrem(self.unacked_index_key, *acknowledged)
+                # In this order: what is in the index alone is found there and forgotten.
                 pipe.hdel(self.unacked_key, *acknowledged)
+                pipe.zrem(self.unacked_index_key, *acknowledged)
             pipe.execute()
 
 
@@ -111,10 +112,6 @@ class Channel(redis.Channel):  # type: ignore[misc]
         if self._shared_client is None or self._shared_client.connection_pool is not pool:
             self._shared_client = super()._create_client()
         return self._shared_client
-
-    def _restore(self, message: Any, leftmost: bool = False) -> None:
-        self.qos.flush()
-        super()._restore(message, leftmost)
 
     def close(self) -> None:
         if not self.closed:  # Celery closes some twice, and then there is no connection

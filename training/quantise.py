@@ -22,7 +22,7 @@ from shared.model.labels import SCRATCHES
 from shared.model.preprocess import ImageLimits, preprocess
 from training.dataset import Index
 from training.embed import embed
-from training.extractor import GRAPH, INT8, ExtractorSpec
+from training.extractor import GRAPH, INT8, ExtractorSpec, code
 from training.features import Features
 from training.graph import Graph, save_graph
 from training.params import Int8Params
@@ -114,8 +114,8 @@ def rows_of(
     """What `graph` makes of the images of these contents; computed once."""
     wanted = set(contents)
     images = tuple(image for image in index.images if image.sha256 in wanted)
-    digest = hashlib.sha256(graph.read_bytes() + graph.with_suffix(".bin").read_bytes()).hexdigest()
-    cache = RowCache(work.cache / "features" / digest[:16])
+    said = graph.read_bytes() + graph.with_suffix(".bin").read_bytes() + code()
+    cache = RowCache(work.cache / "features" / hashlib.sha256(said).hexdigest()[:16])
     return embed(index.model_copy(update={"images": images}), spec, Graph(graph), cache, _BATCH)
 
 

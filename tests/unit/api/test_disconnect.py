@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 import pytest
 
@@ -67,7 +68,24 @@ async def test_a_client_that_goes_when_the_work_is_done_has_its_answer():
 
     async def work() -> int:
         request.gone.set()
+        await asyncio.sleep(0)
         return 7
 
     assert await unless_gone(request, work()) == 7
-    await asyncio.sleep(0)  # and nothing comes after it
+    for _ in range(3):
+        await asyncio.sleep(0)  # and nothing comes after it
+
+
+async def test_work_that_ends_in_spite_of_it_leaves_no_cancellation_behind():
+    request = FakeRequest()
+
+    async def work() -> int:
+        request.gone.set()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(60)
+        return 7
+
+    assert await unless_gone(request, work()) == 7
+    task = asyncio.current_task()
+    assert task is not None
+    assert task.cancelling() == 0

@@ -114,6 +114,25 @@ def scan_after_scan(scans: int, *, whole: bool) -> bytes:
     return data[:start] + first * scans + data[-2:]
 
 
+def scans_behind_a_comment(scans: int) -> bytes:
+    """Of four colours; a comment looks like the header of a scan of all of them, to who measures
+    from the end of the real one."""
+    data = encode(scene().convert("CMYK"), "JPEG")
+    start = data.rindex(b"\xff\xda")
+    comment = b"\xff\xfe\x00\x08\xff\xda\x00\x0e\x04\x00"
+    single = b"\xff\xda\x00\x08\x01\x01\x00\x00\x3f\x00\x00"
+    return data[:start] + comment + single * scans + data[-2:]
+
+
+def scans_in_an_mpo(scans: int) -> bytes:
+    """Of single colours; its end looks like the header of a scan of all of them."""
+    second = Image.new("RGB", (8, 8))
+    data = encode(scene(), "MPO", save_all=True, append_images=[second])
+    start = data.index(b"\xff\xda")
+    single = b"\xff\xda\x00\x08\x01\x01\x00\x00\x3f\x00\x00"
+    return data[:start] + single * scans + b"\xff\xd9" + b"\xff\xda\x00\x0c\x03" + bytes(9)
+
+
 CLAIMS = {"PNG": png, "GIF": gif, "BMP": bmp, "TIFF": tiff, "JPEG": jpeg, "WEBP": webp}
 NOT_IMAGES = {
     "empty": b"",

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import tracemalloc
+from collections.abc import Callable
 
 import pytest
 
 from shared.errors import CorruptImage, ImageError, ImageTooLarge, UnsupportedImage
-from shared.images import FORMATS, check_header, check_size, kind_of
+from shared.images import FORMATS, check_header, check_size, kind_of, open_checked
 from tests.unit.shared import image_files as files
 
 LIMITS = {"max_pixels": 50_000_000, "max_side": 20_000}
@@ -74,6 +75,14 @@ def test_scans_of_single_colours_are_counted_in_a_sequential_jpeg_too() -> None:
     check_header(files.scan_after_scan(10, whole=False), **LIMITS)
     with pytest.raises(CorruptImage, match="scans"):
         check_header(files.scan_after_scan(200, whole=False), **LIMITS)
+
+
+@pytest.mark.parametrize("made", [files.scans_behind_a_comment, files.scans_in_an_mpo])
+def test_nothing_plays_the_header_of_a_scan_of_all_colours(made: Callable[[int], bytes]) -> None:
+    with pytest.raises(CorruptImage, match="scans"):
+        check_header(made(200), **LIMITS)
+    with pytest.raises(CorruptImage, match="scans"):
+        open_checked(made(200), **LIMITS)
 
 
 def test_a_large_jpeg_may_have_fewer_scans_than_a_small_one() -> None:
