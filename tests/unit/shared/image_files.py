@@ -117,7 +117,7 @@ def scan_after_scan(scans: int, *, whole: bool) -> bytes:
 def scans_behind_a_comment(scans: int) -> bytes:
     """Of four colours; a comment looks like the header of a scan of all of them, to who measures
     from the end of the real one."""
-    data = encode(scene().convert("CMYK"), "JPEG")
+    data = encode(Image.fromarray(scene()).convert("CMYK"), "JPEG")
     start = data.rindex(b"\xff\xda")
     comment = b"\xff\xfe\x00\x08\xff\xda\x00\x0e\x04\x00"
     single = b"\xff\xda\x00\x08\x01\x01\x00\x00\x3f\x00\x00"
