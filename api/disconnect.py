@@ -18,8 +18,8 @@ class ClientGone(Exception):
 async def unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T:
     """The result of `work`, which is cancelled as soon as the client goes. Raises ClientGone.
 
-    The request's body must have been read. Works in this very task, as `asyncio.timeout` does:
-    another one costs each request as much as its JSON.
+    The request's body must have been read. Works in this very task, as `asyncio.timeout` does,
+    which spares each request another.
     """
     this = asyncio.current_task()
     assert this is not None  # noqa: S101 a coroutine always runs in one

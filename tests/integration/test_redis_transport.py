@@ -7,6 +7,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,21 @@ def app(url: str) -> Iterator[Celery]:
         yield app
 
 
+@contextmanager
+def _held(app: Celery, count: int) -> Iterator[tuple[Any, list[Any]]]:
+    """A channel, and so many messages that its consumer has taken up."""
+    for number in range(count):
+        send(app, JOB.model_copy(update={"id": str(number) * 32}))
+    got: list[Any] = []
+    with app.connection_for_read() as connection:
+        channel = connection.channel()
+        channel.basic_qos(0, count, False)
+        app.amqp.TaskConsumer(channel, on_message=got.append).consume()
+        while len(got) < count:
+            connection.drain_events(timeout=5)
+        yield channel, got
+
+
 def _message(entry: Any) -> dict[str, Any]:
     """Without what differs from message to message, and what only RPC backends read."""
     message: dict[str, Any] = json.loads(entry)
@@ -82,17 +98,8 @@ def test_what_is_acknowledged_leaves_redis_at_the_next_look_and_the_rest_comes_a
     app: Celery, redis: Redis
 ) -> None:
     # Given three messages that a consumer holds
-    for number in range(3):
-        send(app, JOB.model_copy(update={"id": str(number) * 32}))
-    got: list[Any] = []
-    with app.connection_for_read() as connection:
-        channel = connection.channel()
+    with _held(app, 3) as (channel, got):
         assert isinstance(channel, Channel)
-        channel.basic_qos(0, 3, False)
-        consumer = app.amqp.TaskConsumer(channel, on_message=got.append)
-        consumer.consume()
-        while len(got) < 3:
-            connection.drain_events(timeout=5)
         channel.qos.flush()
         assert redis.hlen("unacked") == redis.zcard("unacked_index") == 3
         # When it acknowledges two
@@ -110,13 +117,7 @@ def test_what_is_acknowledged_leaves_redis_at_the_next_look_and_the_rest_comes_a
 def test_acknowledgements_that_wait_are_written_when_the_channel_closes(
     app: Celery, redis: Redis
 ) -> None:
-    send(app, JOB)
-    got: list[Any] = []
-    with app.connection_for_read() as connection:
-        channel = connection.channel()
-        app.amqp.TaskConsumer(channel, on_message=got.append).consume()
-        while not got:
-            connection.drain_events(timeout=5)
+    with _held(app, 1) as (channel, got):
         got[0].ack()
         channel.close()
     assert not redis.exists("unacked")
@@ -126,16 +127,7 @@ def test_acknowledgements_that_wait_are_written_when_the_channel_closes(
 def test_what_was_only_just_taken_up_goes_back_when_it_is_refused_or_the_channel_closes(
     app: Celery, redis: Redis
 ) -> None:
-    for number in range(2):
-        send(app, JOB.model_copy(update={"id": str(number) * 32}))
-    got: list[Any] = []
-    with app.connection_for_read() as connection:
-        channel = connection.channel()
-        channel.basic_qos(0, 2, False)
-        consumer = app.amqp.TaskConsumer(channel, on_message=got.append)
-        consumer.consume()
-        while len(got) < 2:
-            connection.drain_events(timeout=5)
+    with _held(app, 2) as (channel, got):
         got[0].reject(requeue=True)
         assert redis.llen(QUEUE_INSPECT) == 1
         channel.close()
@@ -155,13 +147,7 @@ def test_what_is_thrown_away_at_once_is_not_kept(app: Celery, redis: Redis) -> N
 
 
 def test_what_could_not_be_written_down_is_not_forgotten(app: Celery, redis: Redis) -> None:
-    send(app, JOB)
-    got: list[Any] = []
-    with app.connection_for_read() as connection:
-        channel = connection.channel()
-        app.amqp.TaskConsumer(channel, on_message=got.append).consume()
-        while not got:
-            connection.drain_events(timeout=5)
+    with _held(app, 1) as (channel, _):
         redis.set("unacked", "of another kind")
         with pytest.raises(ResponseError):
             channel.qos.flush()

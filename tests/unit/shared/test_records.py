@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from fakeredis import FakeAsyncRedis, FakeRedis, FakeServer
+from redis.asyncio.client import Pipeline
 
 from shared.contract import (
     QUEUE_INSPECT,
@@ -228,6 +229,15 @@ async def test_an_upload_that_is_stored_again_by_a_retry_is_queued_once(
     store_answer(redis, "one", final_meta(OUTCOME), ttl_s=3600)
     await intake.accept(JOB, b"img")
     assert not redis.exists(upload_key("one"), OPEN_KEY, SENT_KEY)
+
+
+async def test_nothing_is_accepted_without_its_image(
+    intake: Intake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a Redis that has no room for the image, but for what comes after it
+    monkeypatch.setattr(Pipeline, "set", lambda *_arguments, **_options: None)
+    await intake.accept(JOB, b"img")
+    assert await intake.record("one") is None
 
 
 async def test_a_claim_on_an_unknown_task_leaves_no_record(
