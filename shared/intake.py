@@ -149,8 +149,8 @@ class Intake:
         if not found:
             return None
         task_id, sha256 = found.decode().split()
-        known: Any = await self._redis.hexists(task_key(task_id), "accepted_at")
-        return Earlier(task_id=task_id, sha256=sha256) if known else None
+        known: Any = self._redis.hexists(task_key(task_id), "accepted_at")
+        return Earlier(task_id=task_id, sha256=sha256) if await known else None
 
     def _accept(self, pipe: Pipeline, job: InspectJob, image: bytes, ear: str | None) -> None:
         """The image goes past the script, which would copy it twice more."""
@@ -207,7 +207,7 @@ class Intake:
         async with self._redis.pipeline(transaction=True) as pipe:
             while True:
                 await pipe.watch(key)  # a claim from here on makes `execute` raise WatchError
-                reply: Any = pipe.hmget(key, "accepted_at", "started_at", "finished_at")
+                reply: Any = pipe.hmget(key, ["accepted_at", "started_at", "finished_at"])
                 accepted, started, finished = await reply
                 if not accepted or started or finished:
                     return False
@@ -254,9 +254,10 @@ class Intake:
             pipe.zrange(OPEN_KEY, now, "+inf", byscore=True, offset=0, num=1)
             open_tasks, queued, first = await pipe.execute()
         # Not the time of its last sending: what is sent again and again must look old.
-        accepted: Any = (
-            await self._redis.hget(task_key(first[0].decode()), "accepted_at") if first else None
-        )
+        accepted: Any = None
+        if first:
+            reply: Any = self._redis.hget(task_key(first[0].decode()), "accepted_at")
+            accepted = await reply
         return Backlog(
             open_tasks=open_tasks,
             queued=queued,

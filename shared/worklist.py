@@ -106,7 +106,7 @@ class Worklist:
         now = self._now()
         beat = Heartbeat(name=name, beat_at=now, **fields)
         silent = [
-            field
+            field.decode()
             for field, value in self._workers().items()
             if (other := heartbeat_of(value)) and now - other.beat_at > WORKER_FORGOTTEN_S
         ]

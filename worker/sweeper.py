@@ -80,7 +80,7 @@ class Sweeper(Rounds):
         ids = self._ids(SENT_KEY, before=min(since, before))
         with self._redis.pipeline(transaction=False) as pipe:
             for task_id in ids:
-                pipe.hmget(task_key(task_id), "job", "started_at")
+                pipe.hmget(task_key(task_id), ["job", "started_at"])
             records = pipe.execute()
         silent = [
             (task_id, job)
