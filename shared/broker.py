@@ -74,9 +74,6 @@ def _transport_options(settings: Settings, *, sends: bool) -> dict[str, Any]:
             **(timeouts if sends else {}),
         }
     return {
-        "visibility_timeout": settings.visibility_timeout_s,
-        "unacked_restore_interval": 5,
-        "unacked_restore_throttle": 1,
         "priority_steps": [0],  # ours have none, and each step is one more list to wait at
         "socket_timeout": _SOCKET_TIMEOUT_S,
         "socket_connect_timeout": _SOCKET_TIMEOUT_S,

@@ -116,9 +116,6 @@ class Settings(BaseSettings):
     task_deadline_s: float = Field(300, gt=0)
     #: how long results are kept
     result_ttl_s: int = Field(3600, ge=1)
-    #: how soon unacknowledged work of a dead worker is taken up
-    visibility_timeout_s: int = Field(60, ge=5)
-
     #: how soon an unanswered task is sent again once others that were sent later are taken up
     resend_after_s: float = Field(30, ge=1)
     #: a task taken up more often than this has killed its workers and is a recorded failure

@@ -32,7 +32,7 @@ def stop_worker_softly(stack: Stack, rng: random.Random) -> None:
 
 
 def freeze_worker(stack: Stack, rng: random.Random) -> None:
-    """Longer than the visibility timeout, so that others take up its work before it comes back."""
+    """So long that others take up its work before it comes back."""
     worker = rng.choice(stack.workers)
     with frozen(worker):
         stack.rest(rng.uniform(6, 12))

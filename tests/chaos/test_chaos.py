@@ -47,7 +47,7 @@ def balance(stack: Stack, account: Account) -> None:
 
 def leftovers(redis: Redis) -> list[bytes]:
     """Keys of unfinished work."""
-    keys = [OPEN_KEY, SENT_KEY, "inspect", "unacked", "unacked_index"]
+    keys = [OPEN_KEY, SENT_KEY, "inspect"]
     return [key.encode() for key in keys if redis.exists(key)] + redis.keys("scratch:upload:*")
 
 

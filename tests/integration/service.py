@@ -69,7 +69,7 @@ def running(folder: Path, environment: Mapping[str, str] | None = None) -> Itera
     port, flower_port = free_port(), free_port()
     settings = {
         "PORT": str(port), "FLOWER_PORT": str(flower_port), "SCRATCH_CKPT": str(BUNDLED),
-        "SCRATCH_RUNTIME": "openvino", "SCRATCH_VISIBILITY_TIMEOUT_S": "5",
+        "SCRATCH_RUNTIME": "openvino", "SCRATCH_RESEND_AFTER_S": "5",
     }  # fmt: skip
     clean = {key: value for key, value in os.environ.items() if not key.startswith("SCRATCH_")}
     clean.pop("REDIS_URL", None)

