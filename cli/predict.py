@@ -19,8 +19,8 @@ from shared.model.preprocess import ImageLimits
 from shared.settings import Settings
 from worker.batcher import Batcher
 
-#: threads that read and decode while another infers
-_THREADS = 4
+#: threads that read and decode while others infer
+_DECODING = 4
 
 
 def predict(
@@ -58,10 +58,9 @@ def _answers(
     files: list[Path], inspector: Inspector, overlays: Overlays | None, settings: Settings
 ) -> Iterator[dict[str, Any]]:
     runtime = inspector.runtime
-    batcher = Batcher(max_batch=settings.max_batch or runtime.batch, streams=runtime.streams)
-    batcher.start()
+    batcher = Batcher(max_batch=settings.max_batch or runtime.batch, passes=runtime.passes)
     try:
-        with ThreadPoolExecutor(_THREADS) as pool:
+        with ThreadPoolExecutor(_DECODING + runtime.passes) as pool:
             yield from pool.map(
                 lambda file: _answer(file, inspector, batcher, overlays, settings.upload_max_bytes),
                 files,
@@ -79,7 +78,7 @@ def _answer(
         data = file.read_bytes()
         views = inspector.preprocess(data)
         forward = inspector.trace if overlays else inspector.embed
-        answer = batcher.submit(views, forward, deadline_at=math.inf).result()
+        answer = batcher.infer(views, forward, deadline_at=math.inf)
         verdict = inspector.postprocess(answer.logits)
         ruling = inspector.rule(verdict, inspector.place(answer.features))
         found = {"file": str(file), **vars(verdict), **vars(ruling)}

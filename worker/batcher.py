@@ -1,24 +1,25 @@
-"""The micro-batcher: many task threads hand in views, a thread for each stream runs the models.
+"""The micro-batcher: of the task threads that hand in views, those whose turn it is run the model.
 
-Batches form by themselves while the previous ones run; nothing ever waits for a batch to fill.
-Each item brings the model that it was prepared for, so that a change of models mixes nothing.
-Knows neither Celery nor Redis.
+There are no other threads: to hand an image to one, and its answer back, would cost more than a
+light model's place in the queue. A pass takes along what waits when it begins; nothing ever waits
+for a batch to fill. Each item brings the model that it was prepared for, so that a change of models
+mixes nothing. Knows neither Celery nor Redis.
 """
 
 from __future__ import annotations
 
+import heapq
 import itertools
 import math
-import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass, field
+from queue import SimpleQueue
 
 import numpy as np
 
-from shared.errors import InferenceFailed, TaskTimedOut
+from shared.errors import InferenceFailed, ServiceError, TaskTimedOut
 from shared.model.decode import Pixels
 from shared.model.evidence import Floats, Trace
 from shared.model.runtime import Embedded, Logits
@@ -26,8 +27,8 @@ from shared.model.runtime import Embedded, Logits
 #: uint8 [images, views, size, size, 3] to one row an image
 Forward = Callable[[Pixels], Logits | Sequence[Embedded] | Sequence[Trace]]
 
-#: what the queue hands out first
-_URGENT, _SPARE, _END = range(3)
+#: whose turn comes first
+_URGENT, _SPARE = range(2)
 
 
 @dataclass(frozen=True)
@@ -44,121 +45,117 @@ class Answer:
     features: Floats | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class _Item:
     views: Pixels
     forward: Forward
     #: unix time, seconds
     deadline_at: float
-    future: Future[Answer] = field(default_factory=Future)
     submitted: float = field(default_factory=time.perf_counter)
+    outcome: Answer | ServiceError | None = None
+    #: what its thread waits for: a batch to run, itself the first of it; or none, as it is answered
+    turn: SimpleQueue[list[_Item]] = field(default_factory=SimpleQueue)
+
+    def settle(self, outcome: Answer | ServiceError) -> None:
+        self.outcome = outcome
+        self.turn.put([])
 
 
 class Batcher:
-    """Models are called from as many threads as there are streams. The caller bounds how many items
-    are in flight: each task thread submits one and waits for it."""
+    """The caller bounds how many items wait: each thread waits for its own."""
 
     def __init__(
         self,
         *,
         max_batch: int,
-        streams: int = 1,
+        passes: int = 1,
         observe: Callable[[int], None] = lambda _size: None,
     ) -> None:
-        """`observe` is told the size of each batch."""
+        """`passes`: under way at a time. `observe` is told the size of each batch."""
         self._max_batch = max_batch
+        self._passes = passes
         self._observe = observe
-        self._items: queue.PriorityQueue[tuple[int, int, _Item | None]] = queue.PriorityQueue()
+        self._waiting: list[tuple[int, int, _Item]] = []
         self._numbers = itertools.count()
-        self._threads = [
-            threading.Thread(target=self._run, name=f"batcher-{number}", daemon=True)
-            for number in range(streams)
-        ]
+        self._running = 0
+        self._changed = threading.Condition()
         #: when each running forward pass began, by thread
         self._busy_since: dict[int, float] = {}
-        self._lock = threading.Lock()
         self._closed = False
 
-    def start(self) -> None:
-        for thread in self._threads:
-            thread.start()
-
-    def submit(
+    def infer(
         self, views: Pixels, forward: Forward, *, deadline_at: float, spare: bool = False
-    ) -> Future[Answer]:
+    ) -> Answer:
         """Items of an equal `forward` share a batch; a `spare` one runs alone when no other waits.
 
-        The future fails with TaskTimedOut past `deadline_at`, InferenceFailed on a bad forward.
-        Raises RuntimeError after `close`.
+        Raises TaskTimedOut past `deadline_at`, InferenceFailed on a bad forward, and RuntimeError
+        after `close`.
         """
         item = _Item(views, forward, deadline_at)
-        with self._lock:
-            if self._closed:
-                raise RuntimeError("the batcher is closed")
-            self._items.put((_SPARE if spare else _URGENT, next(self._numbers), item))
-        return item.future
+        batch = [item] if self._is_first(item, _SPARE if spare else _URGENT) else item.turn.get()
+        if batch:
+            try:
+                self._run(batch)
+            finally:
+                self._hand_over()
+        if isinstance(item.outcome, Answer):
+            return item.outcome
+        raise item.outcome or InferenceFailed()
 
     def busy_s(self) -> float:
         """How long the longest running forward pass has taken so far; 0 when there is none."""
         began = list(self._busy_since.values())
         return time.perf_counter() - min(began) if began else 0.0
 
-    @property
-    def alive(self) -> bool:
-        return all(thread.is_alive() for thread in self._threads)
-
     def close(self, timeout_s: float = 30) -> None:
-        """Takes nothing new, answers what was submitted, then ends the threads."""
-        with self._lock:
+        """Takes nothing new, and waits until what was handed in is answered."""
+        with self._changed:
             self._closed = True
-            self._end()
-        give_up_at = time.monotonic() + timeout_s
-        for thread in self._threads:
-            thread.join(max(0.0, give_up_at - time.monotonic()))
+            self._changed.wait_for(lambda: not self._running, timeout_s)
 
-    def _end(self) -> None:
-        self._items.put((_END, next(self._numbers), None))
+    def _is_first(self, item: _Item, rank: int) -> bool:
+        """Whether a pass is free; else the item waits."""
+        with self._changed:
+            if self._closed:
+                raise RuntimeError("the batcher is closed")
+            if self._running < self._passes:  # then none waits
+                self._running += 1
+                return True
+            heapq.heappush(self._waiting, (rank, next(self._numbers), item))
+            return False
 
-    def _run(self) -> None:
-        open_ = True
-        while open_:
-            items, open_ = self._take()
-            for batch in _by_model([item for item in items if self._wanted(item)]):
+    def _hand_over(self) -> None:
+        """The next batch is run by the thread of its first item."""
+        with self._changed:
+            batch = self._next()
+            if not batch:
+                self._running -= 1
+                self._changed.notify_all()
+        if batch:
+            batch[0].turn.put(batch)
+
+    def _next(self) -> list[_Item]:
+        """A pass's share of what waits."""
+        batch: list[_Item] = []
+        size = min(self._max_batch, math.ceil(len(self._waiting) / self._passes))
+        while len(batch) < size and self._waiting:
+            if self._waiting[0][0] == _SPARE:
+                return batch or [heapq.heappop(self._waiting)[2]]
+            batch.append(heapq.heappop(self._waiting)[2])
+        return batch
+
+    def _run(self, items: list[_Item]) -> None:
+        now = time.time()
+        for item in items:
+            if now > item.deadline_at:
+                item.settle(TaskTimedOut())
+        try:
+            for batch in _by_model([item for item in items if item.outcome is None]):
                 self._answer(batch)
-        self._end()  # for the next thread
-
-    def _take(self) -> tuple[list[_Item], bool]:
-        """Waits for one item, then takes its share of what else is there.
-
-        False when `close` was reached.
-        """
-        items: list[_Item] = []
-        size = self._max_batch
-        while len(items) < size:
-            try:
-                rank, number, item = self._items.get(block=not items)
-            except queue.Empty:
-                break
-            if item is None:
-                return items, False
-            if rank == _SPARE and items:
-                self._items.put((rank, number, item))
-                break
-            if not items:
-                share = math.ceil((1 + self._items.qsize()) / len(self._threads))
-                size = min(self._max_batch, share)
-            items.append(item)
-            if rank == _SPARE:
-                break
-        return items, True
-
-    def _wanted(self, item: _Item) -> bool:
-        if not item.future.set_running_or_notify_cancel():
-            return False
-        if time.time() > item.deadline_at:
-            item.future.set_exception(TaskTimedOut())
-            return False
-        return True
+        finally:  # whatever happened here, no thread may wait for ever
+            for item in items:
+                if item.outcome is None:
+                    item.settle(InferenceFailed())
 
     def _answer(self, batch: list[_Item]) -> None:
         started = time.perf_counter()
@@ -178,16 +175,14 @@ class Batcher:
             waited = (started - item.submitted) * 1e3
             trace = row if isinstance(row, Trace) else None
             found = row if isinstance(row, Trace | Embedded) else Embedded(row)
-            item.future.set_result(
-                Answer(found.logits, waited, took, len(batch), trace, found.features)
-            )
+            item.settle(Answer(found.logits, waited, took, len(batch), trace, found.features))
 
     def _blame(self, batch: list[_Item], error: Exception) -> None:
         """One bad image must not fail its neighbours: each is tried alone."""
         if len(batch) == 1:
             failure = InferenceFailed()
             failure.__cause__ = error
-            batch[0].future.set_exception(failure)
+            batch[0].settle(failure)
             return
         for item in batch:
             self._answer([item])

@@ -161,7 +161,7 @@ class Predictor:
         try:
             views = model.preprocess(image)
             watch.lap("decode")
-            answer = self._batcher.submit(views, forward, deadline_at=job.deadline_at).result()
+            answer = self._batcher.infer(views, forward, deadline_at=job.deadline_at)
             watch.timings_ms["wait"] = round(answer.wait_ms, 3)
             watch.timings_ms["forward"] = round(answer.forward_ms, 3)
             own, other = answer.logits, None

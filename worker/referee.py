@@ -97,6 +97,5 @@ class Referee:
         began = time.perf_counter()
         views = model.preprocess(image)
         decode_ms = (time.perf_counter() - began) * 1e3
-        pending = self._batcher.submit(views, model.forward, deadline_at=math.inf, spare=True)
-        answer = pending.result()
+        answer = self._batcher.infer(views, model.forward, deadline_at=math.inf, spare=True)
         return finding(model.postprocess(answer.logits), decode_ms + answer.forward_ms)

@@ -65,7 +65,7 @@ class Station:
         runtime = self._deployer.lineup.champion.runtime
         self._batcher = Batcher(
             max_batch=settings.max_batch or runtime.batch,
-            streams=runtime.streams,
+            passes=runtime.passes,
             observe=self.metrics.batched,
         )
         self._batch_timeout_s = settings.batch_timeout_s
@@ -94,7 +94,6 @@ class Station:
             resend_after_s=settings.resend_after_s,
             result_ttl_s=settings.result_ttl_s,
         )
-        self._batcher.start()
         self._deployer.start()
         self._sweeper.start()
         self._referee.start()
@@ -145,7 +144,7 @@ class Station:
         if self._closing:
             return
         self._name = name
-        if not self._batcher.alive or self._batcher.busy_s() > self._batch_timeout_s:
+        if self._batcher.busy_s() > self._batch_timeout_s:
             logger.critical("the model does not answer: this worker ends")
             self._logbook.close()
             os._exit(_EXIT_STUCK)

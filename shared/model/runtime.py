@@ -39,8 +39,8 @@ class Runtime(Protocol):
 
     #: as loaded, `auto` resolved
     precision: Precision
-    #: passes that run beside one another; more callers wait
-    streams: int
+    #: that are worth to be under way at a time; more callers wait
+    passes: int
     #: images beyond which a pass gains nothing
     batch: int
 

@@ -32,8 +32,10 @@ _HINT = {"f32": "f32", "int8": "f32", "bf16": "bf16"}
 _BATCH = 4
 #: bytes of weights that a processor's caches keep: to use them for several images gains nothing
 _LIGHT = 16 * 2**20
-#: passes at a time, unless more are asked for: one Python process feeds no more
+#: streams, unless more are asked for: one Python process feeds no more
 _STREAMS = 4
+#: passes of a light graph for each stream: one runs, the other is at hand when it ends
+_AHEAD = 2
 
 
 class OpenVinoRuntime:
@@ -57,12 +59,12 @@ class OpenVinoRuntime:
         if graph is None or self.precision not in _HINT:
             raise CheckpointError(f"{folder} has no OpenVINO graph for {self.precision}")
         threads = threads or len(os.sched_getaffinity(0))
-        self.streams = streams or min(threads, _STREAMS)
+        streams = streams or min(threads, _STREAMS)
         self._config = {
             # Never left to the plugin: it picks bf16 by itself where the processor has it.
             "INFERENCE_PRECISION_HINT": _HINT[self.precision],
-            "NUM_STREAMS": self.streams,
-            "INFERENCE_NUM_THREADS": max(threads, self.streams),
+            "NUM_STREAMS": streams,
+            "INFERENCE_NUM_THREADS": max(threads, streams),
             # Every process would pin its threads to the same first cores.
             "ENABLE_CPU_PINNING": False,
         }
@@ -71,11 +73,12 @@ class OpenVinoRuntime:
             model = ov.Core().read_model(self._file)
             self._features_of = show_features(model, folder / manifest.head)
             light = self._file.with_suffix(".bin").stat().st_size < _LIGHT
-            self.batch = 1 if light and threads <= self.streams else _BATCH
+            self.batch = 1 if light and threads <= streams else _BATCH
+            self.passes = streams * (_AHEAD if self.batch == 1 else 1)
             if self.batch == 1:
                 spec = manifest.preprocess
                 model.reshape([1, spec.view_count, spec.size, spec.size, 3])
-            self._graph = _Graph(model, self._config)
+            self._graph = _Graph(model, self._config, self.passes)
         except RuntimeError as error:
             raise CheckpointError(f"{folder / graph}: OpenVINO refuses it: {error}") from error
         self._tracing: _Graph | None = None
@@ -107,7 +110,7 @@ class OpenVinoRuntime:
         with self._compiling:
             if self._tracing is None:  # when first asked for: plain answers never pay for it
                 model = with_maps(ov.Core().read_model(self._file))
-                self._tracing = _Graph(model, self._config)
+                self._tracing = _Graph(model, self._config, self.passes)
         logits, *rest = self._tracing(views)
         if not rest:
             return split_traces(logits, logits, [])
@@ -118,20 +121,20 @@ class OpenVinoRuntime:
 
 
 class _Graph:
-    """A compiled graph, called from any thread: one request for each of its streams.
+    """A compiled graph, called from any thread: a request for each of its passes.
 
     A stream of one thread waits for no other: with as many streams as cores, a core that is taken
     away for a while, by the api say, holds up one batch and not both halves of all. But one that
     finds all of them idle is alone, and of a light graph there is a copy for it on all threads.
     """
 
-    def __init__(self, model: ov.Model, config: dict[str, Any]) -> None:
+    def __init__(self, model: ov.Model, config: dict[str, Any], passes: int) -> None:
         self._of_one = not model.is_dynamic()
-        self._streams: int = config["NUM_STREAMS"]
-        self._free = _requests(model, config)
+        self._passes = passes
+        self._free = _requests(model, config, passes)
         self._wide: SimpleQueue[ov.InferRequest] = SimpleQueue()
-        if self._of_one and self._streams > 1:
-            self._wide = _requests(model, {**config, "NUM_STREAMS": 1})
+        if self._of_one and config["NUM_STREAMS"] > 1:
+            self._wide = _requests(model, {**config, "NUM_STREAMS": 1}, 1)
 
     def __call__(self, views: Pixels) -> list[Floats]:
         """uint8 [images, views, size, size, 3] to one array an output, images first."""
@@ -146,7 +149,7 @@ class _Graph:
 
     def _take(self) -> tuple[SimpleQueue[ov.InferRequest], ov.InferRequest]:
         """A request, and where it is to be put back."""
-        if self._free.qsize() == self._streams:
+        if self._free.qsize() == self._passes:
             with suppress(Empty):
                 return self._wide, self._wide.get_nowait()
         return self._free, self._free.get()
@@ -162,16 +165,19 @@ class _Graph:
                 free.put(request)
 
 
-def _requests(model: ov.Model, config: dict[str, Any]) -> SimpleQueue[ov.InferRequest]:
+def _requests(model: ov.Model, config: dict[str, Any], number: int) -> SimpleQueue[ov.InferRequest]:
     compiled = ov.Core().compile_model(model, "CPU", config)
     free: SimpleQueue[ov.InferRequest] = SimpleQueue()
-    for _ in range(config["NUM_STREAMS"]):
+    for _ in range(number):
         free.put(compiled.create_infer_request())
     return free
 
 
 def _infer(request: ov.InferRequest, views: Pixels) -> list[Floats]:
-    return list(request.infer(views, share_inputs=True).values())
+    """On a thread of OpenVINO's own: it goes on with the next request without waiting for ours."""
+    request.start_async(views, share_inputs=True)
+    request.wait()
+    return [tensor.data.copy() for tensor in request.output_tensors]
 
 
 def _automatic(manifest: Manifest) -> Precision:

@@ -25,7 +25,7 @@ _DTYPE = {"f32": torch.float32, "bf16": torch.bfloat16, "f16": torch.float16}
 class TorchRuntime:
     """See `shared.model.runtime.Runtime`."""
 
-    streams = 1
+    passes = 1
     batch = 32
 
     def __init__(

@@ -95,7 +95,7 @@ class _Side:
         self._shared, self._which = shared, which
         own = champion.runtime
         self.precision: Precision = own.precision
-        self.variant, self.streams, self.batch = own.variant, own.streams, own.batch
+        self.variant, self.passes, self.batch = own.variant, own.passes, own.batch
         self.warm_up = own.warm_up
 
     def forward(self, views: Pixels) -> Logits:

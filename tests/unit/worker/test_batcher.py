@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,9 +15,10 @@ from shared.errors import InferenceFailed, TaskTimedOut
 from shared.model.decode import Pixels
 from shared.model.evidence import Trace
 from shared.model.runtime import Embedded, Logits
-from worker.batcher import Batcher
+from worker.batcher import Answer, Batcher, Forward
 
 FAR = float("inf")
+Answers = Future[Answer]
 
 
 def views(value: int) -> Pixels:
@@ -48,47 +50,76 @@ class Model:
         self.gate.clear()
 
 
+class Callers:
+    """A thread for each image, as a worker has one for each task."""
+
+    def __init__(self) -> None:
+        self._pool = ThreadPoolExecutor(32)
+
+    def submit(self, batcher: Batcher, image: Pixels, forward: Forward, **how: Any) -> Answers:
+        """Returns when the image waits for its turn, or is being judged, or was."""
+        waiting, running = len(batcher._waiting), len(batcher._busy_since)
+        future = self._pool.submit(batcher.infer, image, forward, **{"deadline_at": FAR, **how})
+        give_up_at = time.monotonic() + 10
+        while not (
+            future.done() or len(batcher._waiting) > waiting or len(batcher._busy_since) > running
+        ):
+            assert time.monotonic() < give_up_at
+            time.sleep(0.0005)
+        return future
+
+    def close(self) -> None:
+        self._pool.shutdown()
+
+
 @pytest.fixture
 def model() -> Model:
     return Model()
 
 
 @pytest.fixture
+def callers() -> Iterator[Callers]:
+    callers = Callers()
+    yield callers
+    callers.close()
+
+
+@pytest.fixture
 def batcher(model: Model) -> Iterator[Batcher]:
     batcher = Batcher(max_batch=4)
-    batcher.start()
     yield batcher
     model.gate.set()
     batcher.close()
-    assert not batcher.alive
 
 
 def test_a_lone_image_is_answered_at_once(batcher: Batcher, model: Model) -> None:
-    answer = batcher.submit(views(7), model.forward, deadline_at=FAR).result(5)
+    answer = batcher.infer(views(7), model.forward, deadline_at=FAR)
 
     assert answer.logits.tolist() == [0, 7]
     assert answer.batch_size == 1
 
 
 def test_what_arrives_during_a_forward_pass_forms_the_next_batches(
-    batcher: Batcher, model: Model
+    batcher: Batcher, model: Model, callers: Callers
 ) -> None:
     model.hold()
-    first = batcher.submit(views(0), model.forward, deadline_at=FAR)
+    first = callers.submit(batcher, views(0), model.forward)
     assert model.entered.wait(5)
-    rest = [batcher.submit(views(n), model.forward, deadline_at=FAR) for n in range(1, 7)]
+    rest = [callers.submit(batcher, views(n), model.forward) for n in range(1, 7)]
     model.gate.set()
 
     assert [f.result(5).logits[1] for f in [first, *rest]] == list(range(7))
     assert model.batches == [[0], [1, 2, 3, 4], [5, 6]]
 
 
-def test_one_bad_image_does_not_fail_its_neighbours(batcher: Batcher, model: Model) -> None:
+def test_one_bad_image_does_not_fail_its_neighbours(
+    batcher: Batcher, model: Model, callers: Callers
+) -> None:
     model.refused = {2}
     model.hold()
-    first = batcher.submit(views(0), model.forward, deadline_at=FAR)
+    first = callers.submit(batcher, views(0), model.forward)
     assert model.entered.wait(5)
-    futures = [batcher.submit(views(n), model.forward, deadline_at=FAR) for n in (1, 2, 3)]
+    futures = [callers.submit(batcher, views(n), model.forward) for n in (1, 2, 3)]
     model.gate.set()
 
     assert first.result(5).logits[1] == 0
@@ -98,14 +129,13 @@ def test_one_bad_image_does_not_fail_its_neighbours(batcher: Batcher, model: Mod
         futures[1].result(5)
 
 
-def test_no_batch_mixes_two_models(batcher: Batcher, model: Model) -> None:
+def test_no_batch_mixes_two_models(batcher: Batcher, model: Model, callers: Callers) -> None:
     other = Model()
     model.hold()
-    first = batcher.submit(views(0), model.forward, deadline_at=FAR)
+    first = callers.submit(batcher, views(0), model.forward)
     assert model.entered.wait(5)
     futures = [
-        batcher.submit(views(n), (model, other)[n % 2].forward, deadline_at=FAR)
-        for n in range(1, 5)
+        callers.submit(batcher, views(n), (model, other)[n % 2].forward) for n in range(1, 5)
     ]
     model.gate.set()
 
@@ -113,14 +143,16 @@ def test_no_batch_mixes_two_models(batcher: Batcher, model: Model) -> None:
     assert (model.batches, other.batches) == ([[0], [2, 4]], [[1, 3]])
 
 
-def test_a_broken_model_does_not_fail_the_other_in_its_turn(batcher: Batcher, model: Model) -> None:
+def test_a_broken_model_does_not_fail_the_other_in_its_turn(
+    batcher: Batcher, model: Model, callers: Callers
+) -> None:
     other = Model()
     other.refused = {1}
     model.hold()
-    first = batcher.submit(views(0), model.forward, deadline_at=FAR)
+    first = callers.submit(batcher, views(0), model.forward)
     assert model.entered.wait(5)
-    failing = batcher.submit(views(1), other.forward, deadline_at=FAR)
-    sound = batcher.submit(views(2), model.forward, deadline_at=FAR)
+    failing = callers.submit(batcher, views(1), other.forward)
+    sound = callers.submit(batcher, views(2), model.forward)
     model.gate.set()
 
     assert (first.result(5).logits[1], sound.result(5).logits[1]) == (0, 2)
@@ -132,7 +164,7 @@ def test_a_traced_image_brings_its_trace(batcher: Batcher, model: Model) -> None
     def trace(batch: Pixels) -> list[Trace]:
         return [Trace(logits, np.ones((1, 3), np.float32), ()) for logits in model.forward(batch)]
 
-    answer = batcher.submit(views(7), trace, deadline_at=FAR).result(5)
+    answer = batcher.infer(views(7), trace, deadline_at=FAR)
 
     assert answer.logits.tolist() == [0, 7]
     assert answer.trace and answer.trace.pooled.shape == (1, 3)
@@ -142,19 +174,21 @@ def test_an_embedded_image_brings_its_features(batcher: Batcher, model: Model) -
     def embed(batch: Pixels) -> list[Embedded]:
         return [Embedded(logits, logits + 1) for logits in model.forward(batch)]
 
-    answer = batcher.submit(views(7), embed, deadline_at=FAR).result(5)
+    answer = batcher.infer(views(7), embed, deadline_at=FAR)
 
     assert answer.logits.tolist() == [0, 7]
     assert answer.features is not None and answer.features.tolist() == [1, 8]
-    assert batcher.submit(views(7), model.forward, deadline_at=FAR).result(5).features is None
+    assert batcher.infer(views(7), model.forward, deadline_at=FAR).features is None
 
 
-def test_a_spare_image_waits_for_all_others_and_runs_alone(batcher: Batcher, model: Model) -> None:
+def test_a_spare_image_waits_for_all_others_and_runs_alone(
+    batcher: Batcher, model: Model, callers: Callers
+) -> None:
     model.hold()
-    first = batcher.submit(views(0), model.forward, deadline_at=FAR)
+    first = callers.submit(batcher, views(0), model.forward)
     assert model.entered.wait(5)
-    spare = [batcher.submit(views(n), model.forward, deadline_at=FAR, spare=True) for n in (8, 9)]
-    urgent = [batcher.submit(views(n), model.forward, deadline_at=FAR) for n in (1, 2)]
+    spare = [callers.submit(batcher, views(n), model.forward, spare=True) for n in (8, 9)]
+    urgent = [callers.submit(batcher, views(n), model.forward) for n in (1, 2)]
     model.gate.set()
 
     assert [f.result(5).logits[1] for f in [first, *urgent, *spare]] == [0, 1, 2, 8, 9]
@@ -163,22 +197,9 @@ def test_a_spare_image_waits_for_all_others_and_runs_alone(batcher: Batcher, mod
 
 def test_a_late_image_is_dropped_before_the_forward_pass(batcher: Batcher, model: Model) -> None:
     with pytest.raises(TaskTimedOut):
-        batcher.submit(views(1), model.forward, deadline_at=time.time() - 1).result(5)
+        batcher.infer(views(1), model.forward, deadline_at=time.time() - 1)
 
     assert model.batches == []
-
-
-def test_an_abandoned_image_is_not_computed(batcher: Batcher, model: Model) -> None:
-    model.hold()
-    first = batcher.submit(views(0), model.forward, deadline_at=FAR)
-    assert model.entered.wait(5)
-    abandoned = batcher.submit(views(1), model.forward, deadline_at=FAR)
-    kept = batcher.submit(views(2), model.forward, deadline_at=FAR)
-    assert abandoned.cancel()
-    model.gate.set()
-
-    wait([first, kept], 5)
-    assert model.batches == [[0], [2]]
 
 
 def test_a_wrong_number_of_answers_is_a_failure_not_a_mix_up() -> None:
@@ -186,34 +207,33 @@ def test_a_wrong_number_of_answers_is_a_failure_not_a_mix_up() -> None:
         return np.zeros((0, 2), np.float32)
 
     batcher = Batcher(max_batch=2)
-    batcher.start()
 
     with pytest.raises(InferenceFailed):
-        batcher.submit(views(1), short, deadline_at=FAR).result(5)
+        batcher.infer(views(1), short, deadline_at=FAR)
     batcher.close()
 
 
-def test_closing_answers_what_was_submitted_and_refuses_more(model: Model) -> None:
+def test_closing_answers_what_was_submitted_and_refuses_more(
+    model: Model, callers: Callers
+) -> None:
     batcher = Batcher(max_batch=1)
-    batcher.start()
     model.hold()
-    futures = [batcher.submit(views(n), model.forward, deadline_at=FAR) for n in range(3)]
+    futures = [callers.submit(batcher, views(n), model.forward) for n in range(3)]
     assert model.entered.wait(5)
     closing = threading.Thread(target=batcher.close)
     closing.start()
     model.gate.set()
     closing.join(5)
 
-    assert [f.result(0).logits[1] for f in futures] == [0, 1, 2]
-    assert not batcher.alive
+    assert [f.result(5).logits[1] for f in futures] == [0, 1, 2]
     with pytest.raises(RuntimeError):
-        batcher.submit(views(1), model.forward, deadline_at=FAR)
+        batcher.infer(views(1), model.forward, deadline_at=FAR)
 
 
-def test_a_stuck_forward_pass_can_be_seen(batcher: Batcher, model: Model) -> None:
+def test_a_stuck_forward_pass_can_be_seen(batcher: Batcher, model: Model, callers: Callers) -> None:
     assert batcher.busy_s() == 0
     model.hold()
-    future = batcher.submit(views(0), model.forward, deadline_at=FAR)
+    future = callers.submit(batcher, views(0), model.forward)
     assert model.entered.wait(5)
 
     assert batcher.busy_s() > 0
@@ -224,8 +244,7 @@ def test_a_stuck_forward_pass_can_be_seen(batcher: Batcher, model: Model) -> Non
 def test_the_size_of_each_batch_is_told(model: Model) -> None:
     sizes: list[int] = []
     batcher = Batcher(max_batch=4, observe=sizes.append)
-    batcher.start()
-    batcher.submit(views(1), model.forward, deadline_at=FAR).result(5)
+    batcher.infer(views(1), model.forward, deadline_at=FAR)
     batcher.close()
 
     assert sizes == [1]
@@ -236,8 +255,7 @@ def test_many_threads_get_their_own_answers(batcher: Batcher, model: Model) -> N
 
     def ask(start: int) -> None:
         for value in range(start, start + 25):
-            future = batcher.submit(views(value), model.forward, deadline_at=FAR)
-            answers[value] = future.result(10).logits[1]
+            answers[value] = batcher.infer(views(value), model.forward, deadline_at=FAR).logits[1]
 
     threads = [threading.Thread(target=ask, args=(25 * n,)) for n in range(8)]
     for thread in threads:
@@ -248,16 +266,15 @@ def test_many_threads_get_their_own_answers(batcher: Batcher, model: Model) -> N
     assert answers == {value: value for value in range(200)}
 
 
-def test_streams_run_beside_one_another_and_share_what_waits(model: Model) -> None:
-    # Given two streams, each held in a pass
-    batcher = Batcher(max_batch=4, streams=2)
-    batcher.start()
+def test_passes_run_beside_one_another_and_share_what_waits(model: Model, callers: Callers) -> None:
+    # Given two passes, both held
+    batcher = Batcher(max_batch=4, passes=2)
     model.hold()
-    held = [batcher.submit(views(value), model.forward, deadline_at=FAR) for value in (1, 2)]
+    held = [callers.submit(batcher, views(value), model.forward) for value in (1, 2)]
     while len(model.batches) < 2:
         time.sleep(0.001)
     # When six more have come by the time they go on
-    rest = [batcher.submit(views(v), model.forward, deadline_at=FAR) for v in range(3, 9)]
+    rest = [callers.submit(batcher, views(v), model.forward) for v in range(3, 9)]
     model.gate.set()
     wait([*held, *rest], 10)
     batcher.close()
@@ -267,33 +284,50 @@ def test_streams_run_beside_one_another_and_share_what_waits(model: Model) -> No
     assert [future.result().logits[1] for future in [*held, *rest]] == list(range(1, 9))
 
 
-def test_closing_answers_what_was_submitted_on_every_stream(model: Model) -> None:
-    batcher = Batcher(max_batch=1, streams=3)
-    batcher.start()
-    futures = [batcher.submit(views(v), model.forward, deadline_at=FAR) for v in range(20)]
+def test_closing_answers_what_was_submitted_to_every_pass(model: Model, callers: Callers) -> None:
+    batcher = Batcher(max_batch=1, passes=3)
+    futures = [callers.submit(batcher, views(v), model.forward) for v in range(20)]
     batcher.close()
-    assert all(future.done() for future in futures)
-    assert not batcher.alive
+    assert [future.result(5).logits[1] for future in futures] == list(range(20))
 
 
-def test_a_pass_that_is_stuck_on_one_stream_is_seen_while_others_work(model: Model) -> None:
-    batcher = Batcher(max_batch=1, streams=2)
-    batcher.start()
+def test_a_pass_that_is_stuck_is_seen_while_others_work(model: Model, callers: Callers) -> None:
+    batcher = Batcher(max_batch=1, passes=2)
     stuck = Model()
     stuck.hold()
-    held = batcher.submit(views(1), stuck.forward, deadline_at=FAR)
+    held = callers.submit(batcher, views(1), stuck.forward)
     assert stuck.entered.wait(10)
     time.sleep(0.02)
-    batcher.submit(views(2), model.forward, deadline_at=FAR).result(10)
+    batcher.infer(views(2), model.forward, deadline_at=FAR)
     assert batcher.busy_s() >= 0.02
     stuck.gate.set()
     held.result(10)
     batcher.close()
 
 
-def test_a_blamed_image_leaves_its_stream_free(batcher: Batcher, model: Model) -> None:
+def test_a_blamed_image_leaves_its_pass_free(
+    batcher: Batcher, model: Model, callers: Callers
+) -> None:
     model.refused = {1}
-    assert batcher.submit(views(1), model.forward, deadline_at=FAR).exception(10)
-    batcher.submit(views(2), model.forward, deadline_at=FAR).result(10)
+    assert callers.submit(batcher, views(1), model.forward).exception(10)
+    batcher.infer(views(2), model.forward, deadline_at=FAR)
     batcher.close()
     assert batcher.busy_s() == 0
+
+
+def test_nobody_waits_for_ever_when_a_pass_ends_in_an_unforeseen_way(
+    model: Model, callers: Callers
+) -> None:
+    def observe(size: int) -> None:
+        if size > 1:
+            raise MemoryError
+
+    batcher = Batcher(max_batch=4, observe=observe)
+    model.hold()
+    first = callers.submit(batcher, views(0), model.forward)
+    rest = [callers.submit(batcher, views(n), model.forward) for n in (1, 2)]
+    model.gate.set()
+
+    assert first.result(5).logits[1] == 0
+    assert {type(future.exception(5)) for future in rest} == {MemoryError, InferenceFailed}
+    assert batcher.infer(views(3), model.forward, deadline_at=FAR).logits[1] == 3

@@ -91,7 +91,6 @@ def seen() -> list[Any]:
 @pytest.fixture
 def predictor(inspector: Any, redis: Any, seen: list[Any]) -> Iterator[Predictor]:
     batcher = Batcher(max_batch=2)
-    batcher.start()
     worklist = Worklist(redis, record_ttl_s=60)
     yield Predictor(
         lambda: Lineup(inspector),

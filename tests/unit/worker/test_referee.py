@@ -122,7 +122,6 @@ def store() -> TrialStore:
 @pytest.fixture
 def referee(store: TrialStore) -> Iterator[Referee]:
     batcher = Batcher(max_batch=4)
-    batcher.start()
     referee = Referee(batcher, store)
     referee.start()
     yield referee
@@ -210,7 +209,6 @@ def test_a_redis_that_is_away_costs_ballots_and_nothing_else(
 
 def test_closing_writes_what_waits(store: TrialStore) -> None:
     batcher = Batcher(max_batch=4)
-    batcher.start()
     referee = Referee(batcher, store)
     for number in range(20):
         referee.note(sighting(Model(), number))

@@ -210,20 +210,21 @@ def test_it_may_be_called_from_many_threads(
         np.testing.assert_allclose([trace.logits for trace in traced], alone, atol=1e-4)
 
 
-def test_a_light_graph_on_streams_of_one_thread_is_for_one_image(
+def test_a_light_graph_on_streams_of_one_thread_is_for_one_image_and_has_the_next_at_hand(
     checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     manifest = load_manifest(checkpoint)
 
-    def batch(threads: int, streams: int) -> int:
-        return open_runtime(
+    def batch_and_passes(threads: int, streams: int) -> tuple[int, int]:
+        opened = open_runtime(
             checkpoint, manifest, name="openvino", threads=threads, streams=streams
-        ).batch
+        )
+        return opened.batch, opened.passes
 
-    assert (batch(2, 2), batch(1, 1)) == (1, 1)
-    assert batch(4, 2) > 1
+    assert (batch_and_passes(2, 2), batch_and_passes(1, 1)) == ((1, 4), (1, 2))
+    assert batch_and_passes(4, 2) == (4, 2)
     monkeypatch.setattr("shared.model.runtime_openvino._LIGHT", 0)
-    assert batch(2, 2) > 1
+    assert batch_and_passes(2, 2) == (4, 2)
 
 
 def test_streams_are_one_for_each_core_up_to_a_bound(
@@ -231,9 +232,11 @@ def test_streams_are_one_for_each_core_up_to_a_bound(
 ) -> None:
     manifest = load_manifest(checkpoint)
 
+    monkeypatch.setattr("shared.model.runtime_openvino._LIGHT", 0)
+
     def streams(cores: int, **options: int) -> int:
         monkeypatch.setattr("os.sched_getaffinity", lambda _pid: set(range(cores)))
-        return open_runtime(checkpoint, manifest, name="openvino", **options).streams
+        return open_runtime(checkpoint, manifest, name="openvino", **options).passes
 
     assert [streams(cores, streams=0) for cores in (1, 2, 16)] == [1, 2, 4]
     assert streams(16, streams=0, threads=2) == 2
