@@ -80,8 +80,8 @@ class Settings(BaseSettings):
     streams: int = Field(0, ge=0, le=64)
     #: images in one forward pass; 0: what suits the runtime
     max_batch: int = Field(0, ge=0, le=256)
-    #: task threads of one worker process: they fetch and decode; one more a stream infers
-    concurrency: int = Field(16, ge=1, le=256)
+    #: task threads of one worker process; 0: twice what its model takes at a time, at most 32
+    concurrency: int = Field(0, ge=0, le=256)
     #: a forward pass that takes longer ends the worker, so that its supervisor starts a sound one
     batch_timeout_s: float = Field(60, gt=0)
 

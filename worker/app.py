@@ -41,7 +41,6 @@ def create_app(settings: Settings) -> Celery:
     app.conf.update(
         worker_pool="threads",
         worker_consumer="worker.consumer:CarefulConsumer",
-        worker_concurrency=settings.concurrency,
         result_backend=SCHEME + settings.redis_url,
     )
     app.events_cls = ThreadSafeEvents
@@ -55,7 +54,7 @@ def create_app(settings: Settings) -> Celery:
         configure_logs(settings.log_level)
 
     @_on(signals.worker_init)
-    def on_worker_init(**_: Any) -> None:
+    def on_worker_init(sender: Any, **_: Any) -> None:
         configure_logs(settings.log_level)
         start_tracing(settings, "scratch-worker")
         try:
@@ -67,6 +66,7 @@ def create_app(settings: Settings) -> Celery:
             # Celery would swallow it, and the worker would live without a model.
             logger.critical("this worker cannot start", exc_info=True)
             raise SystemExit(1) from error
+        sender.concurrency = settings.concurrency or stations[0].concurrency
 
     @_on(signals.heartbeat_sent)
     def on_heartbeat(sender: Any, **_: Any) -> None:

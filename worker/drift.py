@@ -98,7 +98,7 @@ class DriftMonitor:
 
     def _look(self, samples: list[Sample]) -> None:
         for sample in samples:
-            title = sample.model.manifest.title
+            title = sample.model.title
             if title != self._title:
                 self._begin(title)
             width, height = open_image(sample.image).size

@@ -127,7 +127,7 @@ class Predictor:
             prediction=Prediction.model_validate(vars(found.verdict)),
             ruling=Ruling.model_validate(vars(found.ruling)) if job.ruling else None,
             explanation=explanation,
-            model=model.manifest.title,
+            model=model.title,
             variant=model.runtime.variant,
             timings_ms=watch.timings_ms,
         )
@@ -203,7 +203,7 @@ def _failed(
         id=task_id,
         sha256=sha256,
         failure=Failure.of(error),
-        model=inspector.manifest.title,
+        model=inspector.title,
         variant=inspector.runtime.variant,
         timings_ms=timings_ms,
     )

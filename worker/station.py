@@ -39,6 +39,8 @@ logger = logging.getLogger(__name__)
 _REDIS_TIMEOUT_S = 5
 #: of an upload at once; redis-py's own 64 KB are many calls for a phone's photo
 _READ_BYTES = 2**20
+#: more only wait for the interpreter
+_THREADS = 32
 #: `EX_SOFTWARE` of sysexits.h: the supervisor should start a new process
 _EXIT_STUCK = 70
 
@@ -63,11 +65,12 @@ class Station:
         self._deployer.open_first()
         self._worklist = Worklist(redis, record_ttl_s=settings.record_ttl_s)
         runtime = self._deployer.lineup.champion.runtime
+        batch = settings.max_batch or runtime.batch
         self._batcher = Batcher(
-            max_batch=settings.max_batch or runtime.batch,
-            passes=runtime.passes,
-            observe=self.metrics.batched,
+            max_batch=batch, passes=runtime.passes, observe=self.metrics.batched
         )
+        #: task threads that keep the model busy: a batch for each pass, and the next one
+        self.concurrency = min(_THREADS, 2 * runtime.passes * batch)
         self._batch_timeout_s = settings.batch_timeout_s
         self._referee = Referee(self._batcher, TrialStore(redis))
         self._archive = open_archive(settings, redis, self.metrics.archived)

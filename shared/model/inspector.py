@@ -40,6 +40,7 @@ class Inspector:
         self, folder: Path, manifest: Manifest, runtime: Runtime, limits: ImageLimits
     ) -> None:
         self.manifest = manifest
+        self.title = manifest.title  # a hash of all of it: not anew for each image
         self.runtime = runtime
         self.limits = limits
         self.embedding_space = embedding_space(manifest, runtime.precision)

@@ -20,7 +20,7 @@ from tests.integration.service import PATIENCE_S, wait_until
 from tests.photos import jpeg
 
 _REDIS_PORT, _PORT = 6379, 8000
-_WORKER = ("celery", "--app", "worker.app", "worker", "--pool", "threads", "--concurrency", "4",
+_WORKER = ("celery", "--app", "worker.app", "worker", "--pool", "threads",
            "--without-mingle", "--without-gossip")  # fmt: skip
 
 
@@ -69,6 +69,7 @@ def test_a_host_that_is_cut_off_and_comes_back_costs_no_answer(
         "REDIS_URL": f"redis://:secret@{front.address}:{_REDIS_PORT}/0",
         "SCRATCH_CKPT": str(tiny_checkpoint(tmp_path / "ckpt", openvino=True)),
         "SCRATCH_RUNTIME": "openvino",
+        "SCRATCH_CONCURRENCY": "4",
         "SCRATCH_RESEND_AFTER_S": "2",
         "SCRATCH_HOST": front.address,
         "SCRATCH_AUTH": "off",

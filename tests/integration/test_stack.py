@@ -11,8 +11,11 @@ from pathlib import Path
 import psutil
 import pytest
 
+from shared.broker import celery_app
+from shared.model.inspector import open_inspector
+from shared.settings import Settings
 from tests.checkpoints import tiny_checkpoint
-from tests.integration.service import PATIENCE_S, ROOT, Service, running, wait_until
+from tests.integration.service import BUNDLED, PATIENCE_S, ROOT, Service, running, wait_until
 from tests.photos import jpeg
 
 
@@ -22,6 +25,16 @@ def test_it_says_a_line_to_paste_that_works(service: Service) -> None:
 
     assert docs.status_code == 200
     assert ready["workers"][0]["variant"].startswith("openvino/")
+
+
+def test_there_are_threads_for_twice_what_the_model_takes(service: Service) -> None:
+    runtime = open_inspector(BUNDLED, runtime="openvino", precision="auto", streams=0).runtime
+    kwargs = service.redis.connection_pool.connection_kwargs
+    url = f"redis://:{kwargs['password']}@127.0.0.1:{kwargs['port']}/0"
+    with celery_app(Settings(redis_url=url), results=False) as app:
+        (stats,) = app.control.inspect(timeout=5).stats().values()
+
+    assert stats["pool"]["max-concurrency"] == min(32, 2 * runtime.passes * runtime.batch)
 
 
 def test_what_is_accepted_while_the_worker_is_dead_is_answered_when_it_is_back(

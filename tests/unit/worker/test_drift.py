@@ -76,9 +76,7 @@ class Traffic:
     def sample(self, *, rate: float = 0.1, dark: bool = False, elsewhere: bool = False) -> Sample:
         scratched = self.rng.random() < rate
         verdict = Verdict("scratches" if scratched else "no_scratches", 0.5, 0.5)
-        model: Any = SimpleNamespace(
-            manifest=SimpleNamespace(title=self.title), reference=self._reference
-        )
+        model: Any = SimpleNamespace(title=self.title, reference=self._reference)
         where = place(self.rng, elsewhere)
         return Sample(model, photo(self.rng, dark), PNG, verdict, where)
 

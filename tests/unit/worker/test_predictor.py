@@ -32,7 +32,8 @@ ID = "0" * 32
 class Inspector:
     """Three verbs; what fails is up to the test."""
 
-    manifest = SimpleNamespace(title="fake@1", threshold=0.5)
+    title = "fake@1"
+    manifest = SimpleNamespace(threshold=0.5)
     runtime = SimpleNamespace(variant="fake/f32/cpu")
     preprocess_error: Exception | None = None
     forward_error: Exception | None = None
