@@ -12,8 +12,9 @@ import json
 import logging
 import uuid
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Self
 
 from redis.asyncio import Redis
@@ -21,8 +22,8 @@ from redis.asyncio.client import PubSub
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
-from api.subscription import Subscription
-from shared.records import RESULT_PREFIX, read_result, result_key
+from api.subscription import Result, Subscription
+from shared.records import RESULT_PREFIX, read_result, result_key, result_of
 
 logger = logging.getLogger(__name__)
 
@@ -157,16 +158,25 @@ class ResultWaiter:
         channel = _text(message["channel"])
         if channel == self.ear:
             if message["type"] == "message":
-                self._settle(_task_of(message["data"]), message["data"])
+                self._hear_answer(message["data"])
             return
         if not channel.startswith(RESULT_PREFIX):
             return
         task_id = channel.removeprefix(RESULT_PREFIX)
         match message["type"]:
             case "message":
-                self._settle(task_id, message["data"])
+                self._settle(task_id, partial(read_result, message["data"]))
             case "subscribe":
                 self._confirm(task_id, channel)
+
+    def _hear_answer(self, meta: bytes) -> None:
+        """Nothing of what no worker of ours wrote."""
+        try:
+            fields = dict(json.loads(meta))
+            task_id = str(fields["task_id"])
+        except (ValueError, TypeError, LookupError):
+            return
+        self._settle(task_id, partial(result_of, fields))
 
     def _confirm(self, task_id: str, channel: str) -> None:
         if task_id in self._waits:
@@ -191,25 +201,17 @@ class ResultWaiter:
             logger.warning("results not swept: %s", type(error).__name__)
             return
         for task_id, meta in zip(task_ids, metas, strict=True):
-            self._settle(task_id, meta)
+            self._settle(task_id, partial(read_result, meta))
 
-    def _settle(self, task_id: str, meta: bytes | str | None) -> None:
+    def _settle(self, task_id: str, read: Callable[[], Result | None]) -> None:
         try:
-            result = read_result(meta)
+            result = read()
         except Exception:  # what others wrote to Redis must not end the listener
             logger.warning("unreadable result of task %s", task_id)
             return
         if result is not None:
             for subscription in self._waits.get(task_id, ()):
                 subscription.resolve(result)
-
-
-def _task_of(meta: bytes) -> str:
-    """Empty for what no worker of ours wrote."""
-    try:
-        return str(json.loads(meta)["task_id"])
-    except (ValueError, TypeError, LookupError):
-        return ""
 
 
 def _text(channel: bytes | str | None) -> str:

@@ -20,8 +20,10 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -117,6 +119,11 @@ def read_result(meta: bytes | str | None) -> Outcome | Failure | None:
         fields = dict(json.loads(meta))
     except (ValueError, TypeError):
         return Failure.of(BadMessage())
+    return result_of(fields)
+
+
+def result_of(fields: Mapping[str, Any]) -> Outcome | Failure | None:
+    """As `read_result`, of what has been parsed."""
     match fields.get("status"):
         case "SUCCESS":
             try:

@@ -12,6 +12,7 @@ from api.asked import Many, One
 from api.deps import Service, SettingsDep
 from api.disconnect import unless_gone
 from api.errors import problem_of, problem_responses
+from api.prepared import PreparedRoute
 from api.schemas import ACCEPTED_EXAMPLE, BatchAccepted, BatchEntry, TaskAccepted
 from api.service import Inspection, InspectionService, Options
 from api.uploads import read_file, shown_name
@@ -21,7 +22,7 @@ from shared.errors import ImageError, Unavailable, UploadError, error_for
 from shared.settings import Settings
 from shared.view import PREDICTION_EXAMPLE
 
-router = APIRouter(tags=["inspection"])
+router = APIRouter(tags=["inspection"], route_class=PreparedRoute)
 
 
 _CALLBACK = {
