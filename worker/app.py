@@ -15,6 +15,7 @@ from shared.logs import configure_logs
 from shared.settings import Settings, get_settings
 from shared.tracing import start_tracing
 from worker.events import ThreadSafeEvents
+from worker.memory import keep_freed_memory
 from worker.predictor import Predictor
 from worker.results import SCHEME
 from worker.station import Station
@@ -55,6 +56,7 @@ def create_app(settings: Settings) -> Celery:
 
     @_on(signals.worker_init)
     def on_worker_init(sender: Any, **_: Any) -> None:
+        keep_freed_memory()
         configure_logs(settings.log_level)
         start_tracing(settings, "scratch-worker")
         try:
