@@ -77,7 +77,7 @@ def _quantised(graph: Path, params: Int8Params, index: Index, spec: ExtractorSpe
         preprocess((index.root / image.file).read_bytes(), spec.preprocess, ImageLimits())[None]
         for image in training[: params.images]
     ]
-    # The fast correction loses twice as much: it goes by the mean of each channel alone.
+    # The fast correction lost more (docs/adr/0013-what-a-photo-costs.md).
     return nncf.quantize(
         ov.Core().read_model(graph),
         nncf.Dataset(views),
