@@ -204,13 +204,16 @@ class ResultWaiter:
             self._settle(task_id, partial(read_result, meta))
 
     def _settle(self, task_id: str, read: Callable[[], Result | None]) -> None:
+        waits = self._waits.get(task_id)
+        if not waits:
+            return
         try:
             result = read()
         except Exception:  # what others wrote to Redis must not end the listener
             logger.warning("unreadable result of task %s", task_id)
             return
         if result is not None:
-            for subscription in self._waits.get(task_id, ()):
+            for subscription in waits:
                 subscription.resolve(result)
 
 

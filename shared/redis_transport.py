@@ -31,6 +31,14 @@ class Channel(redis.Channel):  # type: ignore[misc]
         super().__init__(*arguments, **options)
         self.QoS = QoS
 
+    def _restore(self, message: Any, leftmost: bool = False) -> None:
+        """To the end that is taken from next: it has waited before."""
+        where = message.delivery_info
+        with self.conn_or_acquire() as client:
+            self._do_restore_message(
+                message._raw, where["exchange"], where["routing_key"], client, leftmost
+            )
+
     def _create_client(self, asynchronous: bool = False) -> Any:
         """One for all but the blocking reads; redis-py's clients may be used by many threads."""
         if asynchronous:

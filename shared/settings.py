@@ -80,7 +80,8 @@ class Settings(BaseSettings):
     streams: int = Field(0, ge=0, le=64)
     #: images in one forward pass; 0: what suits the runtime
     max_batch: int = Field(0, ge=0, le=256)
-    #: task threads of one worker process; 0: twice what its model takes at a time, at most 32
+    #: task threads of one worker process, whatever `celery --concurrency` says; 0: twice what its
+    #: first model takes at a time, at most 32
     concurrency: int = Field(0, ge=0, le=256)
     #: a forward pass that takes longer ends the worker, so that its supervisor starts a sound one
     batch_timeout_s: float = Field(60, gt=0)
@@ -116,7 +117,8 @@ class Settings(BaseSettings):
     task_deadline_s: float = Field(300, gt=0)
     #: how long results are kept
     result_ttl_s: int = Field(3600, ge=1)
-    #: how soon an unanswered task is sent again once others that were sent later are taken up
+    #: how soon an unanswered task is sent again once others that were sent later are taken up:
+    #: a dead worker's, for one
     resend_after_s: float = Field(30, ge=1)
     #: a task taken up more often than this has killed its workers and is a recorded failure
     max_deliveries: int = Field(3, ge=1)

@@ -8,11 +8,10 @@ mixes nothing. Knows neither Celery nor Redis.
 
 from __future__ import annotations
 
-import heapq
-import itertools
 import math
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from queue import SimpleQueue
@@ -27,13 +26,11 @@ from shared.model.runtime import Embedded, Logits
 #: uint8 [images, views, size, size, 3] to one row an image
 Forward = Callable[[Pixels], Logits | Sequence[Embedded] | Sequence[Trace]]
 
-#: whose turn comes first
-_URGENT, _SPARE = range(2)
-
 
 @dataclass(frozen=True)
 class Answer:
-    """Logits [2] of one image, and the milliseconds it waited and its batch took."""
+    """Logits [2] of one image, and the milliseconds it waited and its batch took: where a pass is
+    at hand inside the runtime, with its wait for the one before."""
 
     logits: Logits
     wait_ms: float
@@ -75,8 +72,8 @@ class Batcher:
         self._max_batch = max_batch
         self._passes = passes
         self._observe = observe
-        self._waiting: list[tuple[int, int, _Item]] = []
-        self._numbers = itertools.count()
+        self._urgent: deque[_Item] = deque()
+        self._spare: deque[_Item] = deque()
         self._running = 0
         self._changed = threading.Condition()
         #: when each running forward pass began, by thread
@@ -92,15 +89,16 @@ class Batcher:
         after `close`.
         """
         item = _Item(views, forward, deadline_at)
-        batch = [item] if self._is_first(item, _SPARE if spare else _URGENT) else item.turn.get()
+        batch = [item] if self._is_free(item, spare=spare) else item.turn.get()
         if batch:
             try:
                 self._run(batch)
             finally:
                 self._hand_over()
+        assert item.outcome  # noqa: S101 or its turn would not have come
         if isinstance(item.outcome, Answer):
             return item.outcome
-        raise item.outcome or InferenceFailed()
+        raise item.outcome
 
     def busy_s(self) -> float:
         """How long the longest running forward pass has taken so far; 0 when there is none."""
@@ -113,15 +111,15 @@ class Batcher:
             self._closed = True
             self._changed.wait_for(lambda: not self._running, timeout_s)
 
-    def _is_first(self, item: _Item, rank: int) -> bool:
-        """Whether a pass is free; else the item waits."""
+    def _is_free(self, item: _Item, *, spare: bool) -> bool:
+        """Whether a pass is; else the item waits."""
         with self._changed:
             if self._closed:
                 raise RuntimeError("the batcher is closed")
             if self._running < self._passes:  # then none waits
                 self._running += 1
                 return True
-            heapq.heappush(self._waiting, (rank, next(self._numbers), item))
+            (self._spare if spare else self._urgent).append(item)
             return False
 
     def _hand_over(self) -> None:
@@ -136,13 +134,10 @@ class Batcher:
 
     def _next(self) -> list[_Item]:
         """A pass's share of what waits."""
-        batch: list[_Item] = []
-        size = min(self._max_batch, math.ceil(len(self._waiting) / self._passes))
-        while len(batch) < size and self._waiting:
-            if self._waiting[0][0] == _SPARE:
-                return batch or [heapq.heappop(self._waiting)[2]]
-            batch.append(heapq.heappop(self._waiting)[2])
-        return batch
+        if not self._urgent:
+            return [self._spare.popleft()] if self._spare else []
+        size = min(self._max_batch, math.ceil(len(self._urgent) / self._passes))
+        return [self._urgent.popleft() for _ in range(size)]
 
     def _run(self, items: list[_Item]) -> None:
         now = time.time()
@@ -158,9 +153,9 @@ class Batcher:
                     item.settle(InferenceFailed())
 
     def _answer(self, batch: list[_Item]) -> None:
+        self._observe(len(batch))
         started = time.perf_counter()
         self._busy_since[threading.get_ident()] = started
-        self._observe(len(batch))
         try:
             rows = batch[0].forward(_joined([item.views for item in batch]))
             if len(rows) != len(batch):

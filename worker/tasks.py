@@ -6,7 +6,7 @@
 | the model fails on this image       | a failed outcome, stored as the result; never retried |
 | it has an answer, or was cancelled  | ignored: nothing is decoded                          |
 | Redis does not answer               | retried a few times with jitter, then by the sweeper  |
-| the process dies                    | delivered again, by Celery or by the sweeper         |
+| the process dies                    | sent again by the sweeper, or by RabbitMQ            |
 """
 
 from __future__ import annotations

@@ -97,18 +97,27 @@ def test_our_entry_is_the_one_that_celery_pushes(app: Celery, redis: Redis) -> N
 def test_what_is_taken_up_is_known_to_the_worker_alone_and_what_is_left_goes_back(
     app: Celery, redis: Redis
 ) -> None:
-    # Given three messages that a consumer holds
+    # Given three messages that a consumer holds, and one that came later
     with _held(app, 3) as (channel, got):
         assert isinstance(channel, Channel)
         assert redis.keys("unacked*") == []
-        # When it acknowledges one, gives one back and leaves
+        send(app, JOB.model_copy(update={"id": "3" * 32}))
+        # When it acknowledges one and leaves
         got[0].ack()
-        got[1].reject(requeue=True)
+        channel.close()
+    # Then the others are in the queue again, before what came later
+    back = [json.loads(entry) for entry in redis.lrange(QUEUE_INSPECT, 0, -1)]
+    assert back[0]["headers"]["id"] == "3" * 32
+    assert {entry["headers"]["id"] for entry in back[1:]} == {"1" * 32, "2" * 32}
+    assert all(entry["headers"]["redelivered"] for entry in back[1:])
+
+
+def test_what_is_refused_for_now_comes_again(app: Celery, redis: Redis) -> None:
+    with _held(app, 1) as (channel, got):
+        got[0].reject(requeue=True)
         assert redis.llen(QUEUE_INSPECT) == 1
         channel.close()
-    # Then both others are in the queue again
-    back = [json.loads(entry) for entry in redis.lrange(QUEUE_INSPECT, 0, -1)]
-    assert {entry["headers"]["id"] for entry in back} == {"1" * 32, "2" * 32}
+    assert redis.llen(QUEUE_INSPECT) == 1
 
 
 def test_what_is_thrown_away_does_not_come_again(app: Celery, redis: Redis) -> None:
@@ -132,7 +141,7 @@ def test_a_channel_that_closes_without_redis_says_so_and_leaves_no_file(
         raise RedisConnectionError
 
     with _held(app, 3) as (channel, _):
-        monkeypatch.setattr(Channel, "_put", away)
+        monkeypatch.setattr(Channel, "_do_restore_message", away)
         with pytest.raises(RedisConnectionError):
             channel.close()
         assert len(asked) == 1

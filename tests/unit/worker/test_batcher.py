@@ -50,6 +50,10 @@ class Model:
         self.gate.clear()
 
 
+def _waiting(batcher: Batcher) -> int:
+    return len(batcher._urgent) + len(batcher._spare)
+
+
 class Callers:
     """A thread for each image, as a worker has one for each task."""
 
@@ -58,11 +62,11 @@ class Callers:
 
     def submit(self, batcher: Batcher, image: Pixels, forward: Forward, **how: Any) -> Answers:
         """Returns when the image waits for its turn, or is being judged, or was."""
-        waiting, running = len(batcher._waiting), len(batcher._busy_since)
+        waiting, running = _waiting(batcher), len(batcher._busy_since)
         future = self._pool.submit(batcher.infer, image, forward, **{"deadline_at": FAR, **how})
         give_up_at = time.monotonic() + 10
         while not (
-            future.done() or len(batcher._waiting) > waiting or len(batcher._busy_since) > running
+            future.done() or _waiting(batcher) > waiting or len(batcher._busy_since) > running
         ):
             assert time.monotonic() < give_up_at
             time.sleep(0.0005)
