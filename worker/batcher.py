@@ -1,9 +1,9 @@
 """The micro-batcher: of the task threads that hand in views, those whose turn it is run the model.
 
-There are no other threads: to hand an image to one, and its answer back, would cost more than a
-light model's place in the queue. A pass takes along what waits when it begins; nothing ever waits
-for a batch to fill. Each item brings the model that it was prepared for, so that a change of models
-mixes nothing. Knows neither Celery nor Redis.
+There are no other threads: to hand an image to one, and to get its answer back, costs two switches.
+A pass takes along its share of what waits; nothing ever waits for a batch to fill. Each item brings
+the model that it was prepared for, so that a change of models mixes nothing. Knows neither Celery
+nor Redis.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ class Batcher:
         after `close`.
         """
         item = _Item(views, forward, deadline_at)
-        batch = [item] if self._is_free(item, spare=spare) else item.turn.get()
+        batch = [item] if self._may_begin(item, spare=spare) else item.turn.get()
         if batch:
             try:
                 self._run(batch)
@@ -111,8 +111,8 @@ class Batcher:
             self._closed = True
             self._changed.wait_for(lambda: not self._running, timeout_s)
 
-    def _is_free(self, item: _Item, *, spare: bool) -> bool:
-        """Whether a pass is; else the item waits."""
+    def _may_begin(self, item: _Item, *, spare: bool) -> bool:
+        """Whether a pass is free, which it then takes; else it waits."""
         with self._changed:
             if self._closed:
                 raise RuntimeError("the batcher is closed")
