@@ -68,7 +68,7 @@ def create_app(settings: Settings) -> Celery:
             # Celery would swallow it, and the worker would live without a model.
             logger.critical("this worker cannot start", exc_info=True)
             raise SystemExit(1) from error
-        sender.concurrency = settings.concurrency or stations[0].concurrency
+        sender.concurrency = stations[0].concurrency
 
     @_on(signals.heartbeat_sent)
     def on_heartbeat(sender: Any, **_: Any) -> None:

@@ -69,8 +69,8 @@ class Station:
         self._batcher = Batcher(
             max_batch=batch, passes=runtime.passes, observe=self.metrics.batched
         )
-        #: task threads that keep the model busy: a batch for each pass, and the next one
-        self.concurrency = min(_THREADS, 2 * runtime.passes * batch)
+        #: task threads; those that keep the model busy are a batch for each pass, and the next one
+        self.concurrency = settings.concurrency or min(_THREADS, 2 * runtime.passes * batch)
         self._batch_timeout_s = settings.batch_timeout_s
         self._referee = Referee(self._batcher, TrialStore(redis))
         self._archive = open_archive(settings, redis, self.metrics.archived)

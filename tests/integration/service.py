@@ -17,7 +17,7 @@ import httpx
 import psutil
 from redis import Redis
 
-from cli.stack import free_port
+from cli.stack import embedded_redis_url, free_port
 
 ROOT = Path(__file__).parents[2]
 BUNDLED = ROOT / "ckpts" / "scratch-lite"
@@ -36,10 +36,14 @@ class Service:
     flower: httpx.Client
 
     @property
+    def redis_url(self) -> str:
+        url = embedded_redis_url(self.folder / ".data")
+        assert url
+        return url
+
+    @property
     def redis(self) -> Redis:
-        (config,) = self.folder.glob(".data/redis.conf")
-        words = dict(line.split(" ", 1) for line in config.read_text().splitlines())
-        return Redis(port=int(words["port"]), password=words["requirepass"])
+        return Redis.from_url(self.redis_url)
 
     def program(self, words: str) -> psutil.Process:
         """The one process of the stack whose command line has these words."""

@@ -29,9 +29,7 @@ def test_it_says_a_line_to_paste_that_works(service: Service) -> None:
 
 def test_there_are_threads_for_twice_what_the_model_takes(service: Service) -> None:
     runtime = open_inspector(BUNDLED, runtime="openvino", precision="auto", streams=0).runtime
-    kwargs = service.redis.connection_pool.connection_kwargs
-    url = f"redis://:{kwargs['password']}@127.0.0.1:{kwargs['port']}/0"
-    with celery_app(Settings(redis_url=url), results=False) as app:
+    with celery_app(Settings(redis_url=service.redis_url), results=False) as app:
         (stats,) = app.control.inspect(timeout=5).stats().values()
 
     assert stats["pool"]["max-concurrency"] == min(32, 2 * runtime.passes * runtime.batch)
