@@ -1,5 +1,5 @@
 """Whether one more upload can be taken, and when its turn comes; decided from one look at Redis
-that all requests of half a second share."""
+that all requests of half a second share, and nobody is refused by an old one."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ import asyncio
 import math
 import time
 
-from shared.errors import DeadlineUnreachable, Overloaded, StorageFull
+from shared.errors import DeadlineUnreachable, Overloaded, StorageFull, Unavailable
 from shared.intake import Intake, Standing
 
 #: seconds for which a look at Redis is good; what this process accepts meanwhile is added to it
 _FRESH_S = 0.5
+#: the same for one that would refuse: it does not see what has ended meanwhile
+_FRESH_TO_REFUSE_S = 0.01
 #: an estimate that is cautious by half refuses nobody too early
 _CAUTION = 2.0
 #: the part of the queue that should be free before refused clients come back
@@ -36,15 +38,26 @@ class Capacity:
 
     async def admit(self, *, size: int, deadline_s: float | None) -> None:
         """Raises Overloaded, StorageFull or DeadlineUnreachable. `size`: bytes, as far as known."""
-        standing = await self._look()
+        refusal = self._refusal(await self._look(_FRESH_S), size, deadline_s)
+        if refusal:
+            refusal = self._refusal(await self._look(_FRESH_TO_REFUSE_S), size, deadline_s)
+        if refusal:
+            raise refusal
+
+    def _refusal(
+        self, standing: Standing, size: int, deadline_s: float | None
+    ) -> Unavailable | None:
         open_tasks = self._open_tasks
         if open_tasks >= self._limit:
-            raise Overloaded(retry_after_s=self._worked_off(open_tasks - self._limit * (1 - _ROOM)))
+            return Overloaded(
+                retry_after_s=self._worked_off(open_tasks - self._limit * (1 - _ROOM))
+            )
         if self._bytes + size > standing.memory_left:
-            raise StorageFull(retry_after_s=self._worked_off(open_tasks * _ROOM))
+            return StorageFull(retry_after_s=self._worked_off(open_tasks * _ROOM))
         eta_s = self.eta_s(open_tasks + 1)
         if deadline_s is not None and eta_s is not None and eta_s > deadline_s * _CAUTION:
-            raise DeadlineUnreachable(retry_after_s=_seconds(eta_s - deadline_s))
+            return DeadlineUnreachable(retry_after_s=_seconds(eta_s - deadline_s))
+        return None
 
     def accepted(self, size: int) -> None:
         self._tasks += 1
@@ -68,9 +81,9 @@ class Capacity:
         eta_s = self.eta_s(math.ceil(tasks))
         return _RETRY_UNKNOWN_S if eta_s is None else _seconds(eta_s)
 
-    async def _look(self) -> Standing:
+    async def _look(self, good_for_s: float) -> Standing:
         async with self._looking:
-            if self._standing is None or time.monotonic() - self._looked_at > _FRESH_S:
+            if self._standing is None or time.monotonic() - self._looked_at > good_for_s:
                 self._tasks = self._bytes = 0
                 self._standing = await self._intake.standing(now=time.time())
                 self._looked_at = time.monotonic()

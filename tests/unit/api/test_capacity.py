@@ -53,6 +53,22 @@ async def test_requests_at_a_time_share_one_look_and_count_what_they_add():
     assert intake.asked == 1
 
 
+@pytest.mark.parametrize("full", [{"open_tasks": 100}, {"memory_left": 0}])
+async def test_nobody_is_refused_for_what_has_ended_since(monkeypatch, full):
+    """Half a second is long: a short queue is worked off many times in it."""
+    now = 0.0
+    monkeypatch.setattr("api.capacity.time.monotonic", lambda: now)
+    intake = FakeIntake(**full)
+    free = FakeIntake().answer
+    capacity = Capacity(intake, queue_limit=100)
+    with pytest.raises(Unavailable):
+        await capacity.admit(size=1, deadline_s=None)
+    intake.answer = free
+    now = 0.1
+    await capacity.admit(size=1, deadline_s=None)
+    assert intake.asked == 2
+
+
 async def test_what_does_not_fit_into_memory_is_refused():
     intake = FakeIntake(memory_left=2500)
     capacity = Capacity(intake, queue_limit=100)
