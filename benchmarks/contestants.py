@@ -40,6 +40,9 @@ PEERS: dict[str, tuple[str, list[str], str | None, str]] = {
         "files",
         "/upload_image",
     ),
+    "Ray Serve": (
+        "ray", ["-m", "benchmarks.peers.ray_app", "{port}"], "file", "/upload_image",
+    ),
 }  # fmt: skip
 
 
