@@ -1,9 +1,9 @@
 """The micro-batcher: of the task threads that hand in views, those whose turn it is run the model.
 
 There are no other threads: to hand an image to one, and to get its answer back, costs two switches.
-A pass takes along its share of what waits; nothing ever waits for a batch to fill. Each item brings
-the model that it was prepared for, so that a change of models mixes nothing. Knows neither Celery
-nor Redis.
+A pass takes along what waits. One that is not full waits for images that are being decoded, if not
+for long; a lone image never waits. Each item brings the model that it was prepared for, so that a
+change of models mixes nothing. Knows neither Celery nor Redis.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 
 import numpy as np
 
@@ -22,6 +23,9 @@ from shared.errors import InferenceFailed, ServiceError, TaskTimedOut
 from shared.model.decode import Pixels
 from shared.model.evidence import Floats, Trace
 from shared.model.runtime import Embedded, Logits
+
+#: how long a pass waits for images that are being decoded, as a part of what the last pass took
+_PATIENCE = 0.25
 
 #: uint8 [images, views, size, size, 3] to one row an image
 Forward = Callable[[Pixels], Logits | Sequence[Embedded] | Sequence[Trace]]
@@ -50,8 +54,9 @@ class _Item:
     deadline_at: float
     submitted: float = field(default_factory=time.perf_counter)
     outcome: Answer | ServiceError | None = None
-    #: what its thread waits for: a batch to run, itself the first of it; or none, as it is answered
-    turn: SimpleQueue[list[_Item]] = field(default_factory=SimpleQueue)
+    #: what its thread waits for: a batch to run, itself the first of it; none, as it is answered;
+    #: or None: to be patient, and then to see to it that the next pass begins
+    turn: SimpleQueue[list[_Item] | None] = field(default_factory=SimpleQueue)
 
     def settle(self, outcome: Answer | ServiceError) -> None:
         self.outcome = outcome
@@ -75,10 +80,31 @@ class Batcher:
         self._urgent: deque[_Item] = deque()
         self._spare: deque[_Item] = deque()
         self._running = 0
+        #: images that are being decoded
+        self._expected = 0
+        #: whether a thread is being patient for all that wait
+        self._patient = False
+        #: seconds
+        self._last_pass = 0.0
         self._changed = threading.Condition()
         #: when each running forward pass began, by thread
         self._busy_since: dict[int, float] = {}
         self._closed = False
+
+    @contextmanager
+    def expecting(self) -> Iterator[None]:
+        """While an image is decoded that is then handed in."""
+        with self._changed:
+            self._expected += 1
+        handed_in = False
+        try:
+            yield
+            handed_in = True
+        finally:
+            with self._changed:
+                self._expected -= 1
+                if not handed_in:
+                    self._begin()
 
     def infer(
         self, views: Pixels, forward: Forward, *, deadline_at: float, spare: bool = False
@@ -89,12 +115,19 @@ class Batcher:
         after `close`.
         """
         item = _Item(views, forward, deadline_at)
-        batch = [item] if self._may_begin(item, spare=spare) else item.turn.get()
+        with self._changed:
+            if self._closed:
+                raise RuntimeError("the batcher is closed")
+            (self._spare if spare else self._urgent).append(item)
+            self._begin()
+        batch = item.turn.get()
+        if batch is None:
+            batch = self._patiently(item)
         if batch:
             try:
                 self._run(batch)
             finally:
-                self._hand_over()
+                self._end()
         assert item.outcome  # noqa: S101 or its turn would not have come
         if isinstance(item.outcome, Answer):
             return item.outcome
@@ -109,34 +142,49 @@ class Batcher:
         """Takes nothing new, and waits until what was handed in is answered."""
         with self._changed:
             self._closed = True
+            self._begin()
             self._changed.wait_for(lambda: not self._running, timeout_s)
 
-    def _may_begin(self, item: _Item, *, spare: bool) -> bool:
-        """Whether a pass is free, which it then takes; else it waits."""
-        with self._changed:
-            if self._closed:
-                raise RuntimeError("the batcher is closed")
-            if self._running < self._passes:  # then none waits
-                self._running += 1
-                return True
-            (self._spare if spare else self._urgent).append(item)
-            return False
-
-    def _hand_over(self) -> None:
-        """The next batch is run by the thread of its first item."""
-        with self._changed:
-            batch = self._next()
-            if not batch:
-                self._running -= 1
-                self._changed.notify_all()
-        if batch:
+    def _begin(self, *, at_once: bool = False) -> None:
+        """A batch for each pass that is free, run by the thread of its first item."""
+        if not at_once and self._is_worth_waiting():
+            if not self._patient:
+                self._patient = True
+                self._urgent[0].turn.put(None)
+            return
+        self._patient = False
+        while self._running < self._passes and (batch := self._next()):
+            self._running += 1
             batch[0].turn.put(batch)
 
+    def _is_worth_waiting(self) -> bool:
+        free = self._running < self._passes
+        more = self._expected and self._last_pass and not self._closed
+        return bool(free and more and 0 < len(self._urgent) < self._max_batch)
+
+    def _patiently(self, item: _Item) -> list[_Item]:
+        try:
+            batch = item.turn.get(timeout=self._last_pass * _PATIENCE)
+        except Empty:
+            with self._changed:
+                self._begin(at_once=True)
+            batch = item.turn.get()
+        assert batch is not None  # noqa: S101 nobody is asked twice
+        return batch
+
+    def _end(self) -> None:
+        with self._changed:
+            self._running -= 1
+            self._begin()
+            if not self._running:
+                self._changed.notify_all()
+
     def _next(self) -> list[_Item]:
-        """A pass's share of what waits."""
+        """What waits, or its share of it where other passes are free, too."""
         if not self._urgent:
             return [self._spare.popleft()] if self._spare else []
-        size = min(self._max_batch, math.ceil(len(self._urgent) / self._passes))
+        free = self._passes - self._running
+        size = min(self._max_batch, math.ceil(len(self._urgent) / free))
         return [self._urgent.popleft() for _ in range(size)]
 
     def _run(self, items: list[_Item]) -> None:
@@ -165,7 +213,8 @@ class Batcher:
             return
         finally:
             self._busy_since.pop(threading.get_ident(), None)  # gone, where one was blamed
-        took = (time.perf_counter() - started) * 1e3
+        self._last_pass = time.perf_counter() - started
+        took = self._last_pass * 1e3
         for item, row in zip(batch, rows, strict=True):
             waited = (started - item.submitted) * 1e3
             trace = row if isinstance(row, Trace) else None

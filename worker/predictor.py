@@ -159,7 +159,8 @@ class Predictor:
     ) -> _Found:
         forward = lineup.forward(model, job)
         try:
-            views = model.preprocess(image)
+            with self._batcher.expecting():
+                views = model.preprocess(image)
             watch.lap("decode")
             answer = self._batcher.infer(views, forward, deadline_at=job.deadline_at)
             watch.timings_ms["wait"] = round(answer.wait_ms, 3)

@@ -29,7 +29,7 @@ _FEATURES = "features"
 _HINT = {"f32": "f32", "int8": "f32", "bf16": "bf16"}
 
 #: images beyond which a pass on a CPU gains nothing
-_BATCH = 4
+_BATCH = 8
 #: bytes of weights that a processor's caches keep: to use them for several images gains nothing
 _LIGHT = 16 * 2**20
 #: streams, unless more are asked for: one Python process feeds no more

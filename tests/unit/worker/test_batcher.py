@@ -270,7 +270,7 @@ def test_many_threads_get_their_own_answers(batcher: Batcher, model: Model) -> N
     assert answers == {value: value for value in range(200)}
 
 
-def test_passes_run_beside_one_another_and_share_what_waits(model: Model, callers: Callers) -> None:
+def test_passes_run_beside_one_another_and_take_what_waits(model: Model, callers: Callers) -> None:
     # Given two passes, both held
     batcher = Batcher(max_batch=4, passes=2)
     model.hold()
@@ -282,10 +282,82 @@ def test_passes_run_beside_one_another_and_share_what_waits(model: Model, caller
     model.gate.set()
     wait([*held, *rest], 10)
     batcher.close()
-    # Then the first did not take more than its half
+    # Then the first that ends takes a full batch
     assert sorted(map(len, model.batches[:2])) == [1, 1]
-    assert max(map(len, model.batches)) == 3
+    assert sorted(map(len, model.batches[2:])) == [2, 4]
     assert [future.result().logits[1] for future in [*held, *rest]] == list(range(1, 9))
+
+
+@pytest.fixture
+def patient(batcher: Batcher) -> Batcher:
+    """Waits for what is being decoded for longer than any test."""
+    batcher._last_pass = 1000
+    return batcher
+
+
+def test_a_pass_that_is_not_full_waits_for_what_is_being_decoded(
+    patient: Batcher, model: Model, callers: Callers
+) -> None:
+    with patient.expecting():
+        first = callers.submit(patient, views(1), model.forward)
+        time.sleep(0.02)
+        assert not model.batches
+    second = patient.infer(views(2), model.forward, deadline_at=FAR)
+
+    assert model.batches == [[1, 2]]
+    assert (first.result(5).batch_size, second.batch_size) == (2, 2)
+
+
+def test_a_full_pass_waits_for_nothing(patient: Batcher, model: Model, callers: Callers) -> None:
+    with patient.expecting():
+        futures = [callers.submit(patient, views(n), model.forward) for n in range(4)]
+        wait(futures, 5)
+    assert model.batches == [[0, 1, 2, 3]]
+
+
+def test_nothing_waits_for_long(batcher: Batcher, model: Model, callers: Callers) -> None:
+    batcher._last_pass = 0.02
+    with batcher.expecting():
+        futures = [callers.submit(batcher, views(n), model.forward) for n in range(3)]
+        assert [future.result(5).logits[1] for future in futures] == [0, 1, 2]
+
+
+def test_before_a_pass_was_timed_nothing_waits(batcher: Batcher, model: Model) -> None:
+    with batcher.expecting():
+        assert batcher.infer(views(1), model.forward, deadline_at=FAR).logits[1] == 1
+
+
+def test_what_cannot_be_decoded_is_waited_for_no_more(
+    patient: Batcher, model: Model, callers: Callers
+) -> None:
+    with pytest.raises(ValueError, match="no image"), patient.expecting():
+        first = callers.submit(patient, views(1), model.forward)
+        raise ValueError("no image")
+    assert first.result(5).logits[1] == 1
+
+
+def test_what_is_spare_waits_for_nothing(patient: Batcher, model: Model) -> None:
+    with patient.expecting():
+        answer = patient.infer(views(1), model.forward, deadline_at=FAR, spare=True)
+    assert answer.logits[1] == 1
+
+
+def test_closing_waits_for_no_decoding(patient: Batcher, model: Model, callers: Callers) -> None:
+    with patient.expecting():
+        first = callers.submit(patient, views(1), model.forward)
+        patient.close()
+        assert first.result(5).logits[1] == 1
+
+
+def test_passes_that_are_free_share_what_waits(model: Model, callers: Callers) -> None:
+    batcher = Batcher(max_batch=8, passes=2)
+    batcher._last_pass = 1000
+    with batcher.expecting():
+        futures = [callers.submit(batcher, views(n), model.forward) for n in range(4)]
+    futures.append(callers.submit(batcher, views(4), model.forward))
+    wait(futures, 5)
+    batcher.close()
+    assert sorted(model.batches) == [[0, 1, 2], [3, 4]]
 
 
 def test_closing_answers_what_was_submitted_to_every_pass(model: Model, callers: Callers) -> None:

@@ -222,9 +222,9 @@ def test_a_light_graph_on_streams_of_one_thread_is_for_one_image_and_has_the_nex
         return opened.batch, opened.passes
 
     assert (batch_and_passes(2, 2), batch_and_passes(1, 1)) == ((1, 4), (1, 2))
-    assert batch_and_passes(4, 2) == (4, 2)
+    assert batch_and_passes(4, 2) == (8, 2)
     monkeypatch.setattr("shared.model.runtime_openvino._LIGHT", 0)
-    assert batch_and_passes(2, 2) == (4, 2)
+    assert batch_and_passes(2, 2) == (8, 2)
 
 
 def test_streams_are_one_for_each_core_up_to_a_bound(
