@@ -32,7 +32,7 @@ class Capacity:
         self._limit = queue_limit
         self._standing: Standing | None = None
         self._looked_at = -math.inf
-        self._looking = asyncio.Lock()
+        self._looking: asyncio.Task[Standing] | None = None
         self._tasks = 0
         self._bytes = 0
 
@@ -82,12 +82,23 @@ class Capacity:
         return _RETRY_UNKNOWN_S if eta_s is None else _seconds(eta_s)
 
     async def _look(self, good_for_s: float) -> Standing:
-        async with self._looking:
-            if self._standing is None or time.monotonic() - self._looked_at > good_for_s:
-                self._tasks = self._bytes = 0
-                self._standing = await self._intake.standing(now=time.time())
-                self._looked_at = time.monotonic()
-            return self._standing
+        good_from = time.monotonic() - good_for_s
+        if self._standing is None or self._looked_at < good_from:
+            if self._looking is None:
+                self._looking = asyncio.create_task(self._look_now())
+            return await asyncio.shield(self._looking)  # it is for all, whoever hangs up
+        return self._standing
+
+    async def _look_now(self) -> Standing:
+        tasks, size = self._tasks, self._bytes
+        try:
+            self._standing = standing = await self._intake.standing(now=time.time())
+        finally:
+            self._looking = None
+        self._looked_at = time.monotonic()
+        self._tasks -= tasks
+        self._bytes -= size
+        return standing
 
 
 def _seconds(seconds: float) -> int:

@@ -1,7 +1,7 @@
 """The micro-batcher: of the task threads that hand in views, those whose turn it is run the model.
 
 There are no other threads: to hand an image to one, and to get its answer back, costs two switches.
-A pass takes along what waits. One that is not full waits for images that are being decoded, if not
+A pass takes along what waits. Less than a batch waits for images that are being decoded, if not
 for long; a lone image never waits. Each item brings the model that it was prepared for, so that a
 change of models mixes nothing. Knows neither Celery nor Redis.
 """
@@ -24,8 +24,9 @@ from shared.model.decode import Pixels
 from shared.model.evidence import Floats, Trace
 from shared.model.runtime import Embedded, Logits
 
-#: how long a pass waits for images that are being decoded, as a part of what the last pass took
-_PATIENCE = 0.25
+#: how long a pass waits for images that are being decoded: a part of what the last pass took, and
+#: seconds, at most
+_PATIENCE, _PATIENCE_S = 0.25, 0.1
 
 #: uint8 [images, views, size, size, 3] to one row an image
 Forward = Callable[[Pixels], Logits | Sequence[Embedded] | Sequence[Trace]]
@@ -164,10 +165,11 @@ class Batcher:
 
     def _patiently(self, item: _Item) -> list[_Item]:
         try:
-            batch = item.turn.get(timeout=self._last_pass * _PATIENCE)
+            batch = item.turn.get(timeout=min(self._last_pass * _PATIENCE, _PATIENCE_S))
         except Empty:
             with self._changed:
-                self._begin(at_once=True)
+                if item.turn.empty():  # else its batch has come, if late
+                    self._begin(at_once=True)
             batch = item.turn.get()
         assert batch is not None  # noqa: S101 nobody is asked twice
         return batch

@@ -28,8 +28,8 @@ _FEATURES = "features"
 #: an int8 graph computes in int8 by its own operations; the hint rules the rest of it
 _HINT = {"f32": "f32", "int8": "f32", "bf16": "bf16"}
 
-#: images beyond which a pass on a CPU gains nothing
-_BATCH = 8
+#: images beyond which a pass on a CPU gains nothing, by whether the graph is light
+_BATCH = {True: 4, False: 8}
 #: bytes of weights that a processor's caches keep: to use them for several images gains nothing
 _LIGHT = 16 * 2**20
 #: streams, unless more are asked for: one Python process feeds no more
@@ -73,7 +73,7 @@ class OpenVinoRuntime:
             model = ov.Core().read_model(self._file)
             self._features_of = show_features(model, folder / manifest.head)
             light = self._file.with_suffix(".bin").stat().st_size < _LIGHT
-            self.batch = 1 if light and threads <= streams else _BATCH
+            self.batch = 1 if light and threads <= streams else _BATCH[light]
             self.passes = streams * (_AHEAD if self.batch == 1 else 1)
             if self.batch == 1:
                 spec = manifest.preprocess

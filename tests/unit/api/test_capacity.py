@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 
 import pytest
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from api.capacity import Capacity
 from shared.errors import DeadlineUnreachable, Overloaded, StorageFull, Unavailable
@@ -18,9 +20,15 @@ class FakeIntake:
         values = {"open_tasks": 0, "workers": [worker, worker], "memory_left": math.inf} | fields
         self.answer = Standing(**values)
         self.asked = 0
+        self.away = False
+        self.lets_go = asyncio.Event()
+        self.lets_go.set()
 
     async def standing(self, *, now: float) -> Standing:
         self.asked += 1
+        await self.lets_go.wait()
+        if self.away:
+            raise RedisConnectionError
         return self.answer
 
 
@@ -66,6 +74,47 @@ async def test_nobody_is_refused_for_what_has_ended_since(monkeypatch, full):
     intake.answer = free
     now = 0.1
     await capacity.admit(size=1, deadline_s=None)
+    assert intake.asked == 2
+
+
+async def accept_all(capacity: Capacity) -> None:
+    for _ in range(100):
+        await capacity.admit(size=0, deadline_s=None)
+        capacity.accepted(0)
+
+
+async def test_a_look_that_fails_forgets_nothing(monkeypatch):
+    now = 0.0
+    monkeypatch.setattr("api.capacity.time.monotonic", lambda: now)
+    intake = FakeIntake()
+    capacity = Capacity(intake, queue_limit=100)
+    await accept_all(capacity)
+    now, intake.away = 0.1, True
+    for _ in range(2):
+        with pytest.raises(RedisConnectionError):
+            await capacity.admit(size=0, deadline_s=None)
+    intake.away, intake.answer = False, FakeIntake(open_tasks=100).answer
+    with pytest.raises(Overloaded):
+        await capacity.admit(size=0, deadline_s=None)
+
+
+async def test_all_who_wait_share_a_look_whoever_hangs_up(monkeypatch):
+    now = 0.0
+    monkeypatch.setattr("api.capacity.time.monotonic", lambda: now)
+    intake = FakeIntake()
+    capacity = Capacity(intake, queue_limit=100)
+    await accept_all(capacity)
+    now = 0.1
+    intake.lets_go.clear()
+    first, *others = (
+        asyncio.create_task(capacity.admit(size=0, deadline_s=None)) for _ in range(5)
+    )
+    await asyncio.sleep(0)
+    first.cancel()
+    await asyncio.sleep(0)
+    intake.lets_go.set()
+    await asyncio.gather(*others)
+    assert first.cancelled()
     assert intake.asked == 2
 
 

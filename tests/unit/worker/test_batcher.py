@@ -289,9 +289,15 @@ def test_passes_run_beside_one_another_and_take_what_waits(model: Model, callers
 
 
 @pytest.fixture
-def patient(batcher: Batcher) -> Batcher:
-    """Waits for what is being decoded for longer than any test."""
-    batcher._last_pass = 1000
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Longer than any test."""
+    monkeypatch.setattr("worker.batcher._PATIENCE_S", 1000)
+
+
+@pytest.fixture
+def patient(batcher: Batcher, patience: None) -> Batcher:
+    """Waits for what is being decoded."""
+    batcher._last_pass = 4000
     return batcher
 
 
@@ -315,8 +321,11 @@ def test_a_full_pass_waits_for_nothing(patient: Batcher, model: Model, callers: 
     assert model.batches == [[0, 1, 2, 3]]
 
 
-def test_nothing_waits_for_long(batcher: Batcher, model: Model, callers: Callers) -> None:
-    batcher._last_pass = 0.02
+@pytest.mark.parametrize("last_pass", [0.02, 4000])
+def test_nothing_waits_for_long(
+    batcher: Batcher, model: Model, callers: Callers, last_pass: float
+) -> None:
+    batcher._last_pass = last_pass
     with batcher.expecting():
         futures = [callers.submit(batcher, views(n), model.forward) for n in range(3)]
         assert [future.result(5).logits[1] for future in futures] == [0, 1, 2]
@@ -349,9 +358,11 @@ def test_closing_waits_for_no_decoding(patient: Batcher, model: Model, callers: 
         assert first.result(5).logits[1] == 1
 
 
-def test_passes_that_are_free_share_what_waits(model: Model, callers: Callers) -> None:
+def test_passes_that_are_free_share_what_waits(
+    model: Model, callers: Callers, patience: None
+) -> None:
     batcher = Batcher(max_batch=8, passes=2)
-    batcher._last_pass = 1000
+    batcher._last_pass = 4000
     with batcher.expecting():
         futures = [callers.submit(batcher, views(n), model.forward) for n in range(4)]
     futures.append(callers.submit(batcher, views(4), model.forward))

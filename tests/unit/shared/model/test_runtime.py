@@ -222,7 +222,7 @@ def test_a_light_graph_on_streams_of_one_thread_is_for_one_image_and_has_the_nex
         return opened.batch, opened.passes
 
     assert (batch_and_passes(2, 2), batch_and_passes(1, 1)) == ((1, 4), (1, 2))
-    assert batch_and_passes(4, 2) == (8, 2)
+    assert batch_and_passes(4, 2) == (4, 2)
     monkeypatch.setattr("shared.model.runtime_openvino._LIGHT", 0)
     assert batch_and_passes(2, 2) == (8, 2)
 
