@@ -97,14 +97,14 @@ class Batcher:
         """While an image is decoded that is then handed in."""
         with self._changed:
             self._expected += 1
-        handed_in = False
+        decoded = False
         try:
             yield
-            handed_in = True
+            decoded = True
         finally:
             with self._changed:
                 self._expected -= 1
-                if not handed_in:
+                if not decoded:  # else `infer` begins, this image with it
                     self._begin()
 
     def infer(

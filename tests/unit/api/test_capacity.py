@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from types import SimpleNamespace
 
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -61,35 +62,39 @@ async def test_requests_at_a_time_share_one_look_and_count_what_they_add():
     assert intake.asked == 1
 
 
+@pytest.fixture
+def clock(monkeypatch):
+    clock = SimpleNamespace(now=0.0)
+    monkeypatch.setattr("api.capacity.time.monotonic", lambda: clock.now)
+    return clock
+
+
+async def full_by_its_own_count(intake: FakeIntake) -> Capacity:
+    capacity = Capacity(intake, queue_limit=100)
+    for _ in range(100):
+        await capacity.admit(size=0, deadline_s=None)
+        capacity.accepted(0)
+    return capacity
+
+
 @pytest.mark.parametrize("full", [{"open_tasks": 100}, {"memory_left": 0}])
-async def test_nobody_is_refused_for_what_has_ended_since(monkeypatch, full):
+async def test_nobody_is_refused_for_what_has_ended_since(clock, full):
     """Half a second is long: a short queue is worked off many times in it."""
-    now = 0.0
-    monkeypatch.setattr("api.capacity.time.monotonic", lambda: now)
     intake = FakeIntake(**full)
     free = FakeIntake().answer
     capacity = Capacity(intake, queue_limit=100)
     with pytest.raises(Unavailable):
         await capacity.admit(size=1, deadline_s=None)
     intake.answer = free
-    now = 0.1
+    clock.now = 0.1
     await capacity.admit(size=1, deadline_s=None)
     assert intake.asked == 2
 
 
-async def accept_all(capacity: Capacity) -> None:
-    for _ in range(100):
-        await capacity.admit(size=0, deadline_s=None)
-        capacity.accepted(0)
-
-
-async def test_a_look_that_fails_forgets_nothing(monkeypatch):
-    now = 0.0
-    monkeypatch.setattr("api.capacity.time.monotonic", lambda: now)
+async def test_a_look_that_fails_forgets_nothing(clock):
     intake = FakeIntake()
-    capacity = Capacity(intake, queue_limit=100)
-    await accept_all(capacity)
-    now, intake.away = 0.1, True
+    capacity = await full_by_its_own_count(intake)
+    clock.now, intake.away = 0.1, True
     for _ in range(2):
         with pytest.raises(RedisConnectionError):
             await capacity.admit(size=0, deadline_s=None)
@@ -98,13 +103,10 @@ async def test_a_look_that_fails_forgets_nothing(monkeypatch):
         await capacity.admit(size=0, deadline_s=None)
 
 
-async def test_all_who_wait_share_a_look_whoever_hangs_up(monkeypatch):
-    now = 0.0
-    monkeypatch.setattr("api.capacity.time.monotonic", lambda: now)
+async def test_all_who_wait_share_a_look_whoever_hangs_up(clock):
     intake = FakeIntake()
-    capacity = Capacity(intake, queue_limit=100)
-    await accept_all(capacity)
-    now = 0.1
+    capacity = await full_by_its_own_count(intake)
+    clock.now = 0.1
     intake.lets_go.clear()
     first, *others = (
         asyncio.create_task(capacity.admit(size=0, deadline_s=None)) for _ in range(5)
