@@ -45,7 +45,7 @@ class Smtp:
         self.controller = Controller(
             self.mailbox, hostname="localhost", port=free_port(), authenticator=login,
             auth_required=True, auth_require_tls=security == "starttls",
-            require_starttls=security == "starttls", **tls,
+            require_starttls=security == "starttls", ready_timeout=60, **tls,
         )  # fmt: skip
         self.controller.start()
         self.port = self.controller.port

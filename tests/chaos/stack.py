@@ -87,7 +87,7 @@ class Stack:
             **clean, "PYTHONPATH": str(ROOT), "SCRATCH_CKPT": str(BUNDLED), "OMP_NUM_THREADS": "1",
             "SCRATCH_RUNTIME": "openvino", "SCRATCH_THREADS": "1", "SCRATCH_MAX_BATCH": "2",
             "SCRATCH_CONCURRENCY": "6", "SCRATCH_RESEND_AFTER_S": "3",
-            "SCRATCH_TASK_DEADLINE_S": "60", "SCRATCH_WAIT_S": "10", **settings,
+            "SCRATCH_TASK_DEADLINE_S": "90", "SCRATCH_WAIT_S": "10", **settings,
         }  # fmt: skip
         self.redis_program = self._program(
             "redis",

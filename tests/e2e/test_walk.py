@@ -15,7 +15,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.e2e.test_page import card, choose, inspected
-from tests.integration.service import BUNDLED, ROOT, Service, running
+from tests.integration.service import BUNDLED, ROOT, Service, running, wait_until
 from training.synthetic.materials import MATERIALS
 
 #: of each kind: two more than training asks for
@@ -74,6 +74,7 @@ def test_from_a_wrong_answer_to_a_model_that_knows_better(
     plain = [draw(tmp_path / f"plain-{n}.jpg", n, stroked=False) for n in range(PHOTOS)]
     choose(page, *stroked, *plain)
     inspected(page, 2 * PHOTOS)
+    wait_until(lambda: stack.http.get("/labelling").json()["unlabelled"] == 2 * PHOTOS)  # all kept
     wronged = [photo for photo in stroked if verdict(page, photo) == "Scratched"]
     assert len(wronged) >= 2, "the bundled model takes the strokes for scratches"
     expect(card(page, wronged[0].name).locator(".heat")).to_be_visible()
@@ -91,7 +92,7 @@ def test_from_a_wrong_answer_to_a_model_that_knows_better(
     told = scratch(stack, "dataset", "export", "corrected")
     assert told.startswith(f"corrected: {PHOTOS} scratches, {PHOTOS} no_scratches; 20 new")
     scratch(stack, "train", "corrected", "--name", "own", "--params", "quick.yaml")
-    assert "champion: own@" in scratch(stack, "promote", "own")
+    assert "serves own@" in scratch(stack, "promote", "own")
 
     # The same photos again, and another answer.
     page.reload()

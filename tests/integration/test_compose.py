@@ -15,6 +15,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -68,10 +69,11 @@ class Composed:
         return dict(self.made_of["services"])
 
     def localised(self, text: str) -> str:
-        for name in ("redis:6379", "5555", "8000", "9100"):
-            if name in text:
-                port = self.ports.setdefault(name, free_port())
-                text = text.replace(name, f"127.0.0.1:{port}" if ":" in name else str(port))
+        def free(found: re.Match[str]) -> str:
+            port = self.ports.setdefault(found[0], free_port())
+            return f"127.0.0.1:{port}" if ":" in found[0] else str(port)
+
+        text = re.sub("redis:6379|5555|8000|9100", free, text)
         for place in ("/var/lib/scratch", "/mlflow"):
             text = text.replace(place, str(self.folder))
         return text
@@ -116,6 +118,10 @@ class Composed:
         finally:
             process.terminate()
             process.wait(PATIENCE_S)
+
+    def succeeds(self, name: str, command: list[str]) -> bool:
+        with self.running(name, command) as process:
+            return process.wait(PATIENCE_S) == 0
 
     def log(self, name: str) -> str:
         return (self.folder / f"{name}.log").read_text()
@@ -164,7 +170,8 @@ def test_a_photo_goes_through_the_stack_as_written(stack: Composed) -> None:
     assert response.status_code == 200, response.text
     assert set(response.json()) == {"pred", "prob_no_scratches", "prob_scratches"}
     wait_until(lambda: response.headers["x-task-id"] in _inference_log(stack))
-    metrics = httpx.get(f"http://127.0.0.1:{stack.port('9100')}/metrics").text
+    url = f"http://127.0.0.1:{stack.port('9100')}/metrics"
+    metrics = httpx.get(url, timeout=PATIENCE_S).text
     assert "scratch_worker_predictions_total" in metrics
 
 
@@ -197,7 +204,7 @@ def test_flower_asks_for_a_password(stack: Composed) -> None:
     url = f"http://127.0.0.1:{stack.port('5555')}/workers"
     wait_until(lambda: _ok(url, auth=("operator", "local-only")))
 
-    assert httpx.get(url).status_code == 401
+    assert httpx.get(url, timeout=PATIENCE_S).status_code == 401
 
 
 def test_mlflow_serves_its_own_hosts_alone(stack: Composed) -> None:
@@ -206,7 +213,11 @@ def test_mlflow_serves_its_own_hosts_alone(stack: Composed) -> None:
     with stack.running("mlflow", command):
         url = f"http://127.0.0.1:{port}"
         wait_until(lambda: _ok(f"{url}/health"), patience_s=120)
-        stranger = httpx.get(f"{url}/api/2.0/mlflow/experiments/get", headers={"Host": "evil.test"})
+        stranger = httpx.get(
+            f"{url}/api/2.0/mlflow/experiments/get",
+            headers={"Host": "evil.test"},
+            timeout=PATIENCE_S,
+        )
 
     assert stranger.status_code == 403
 
@@ -218,12 +229,10 @@ def test_health_checks_pass_as_written(stack: Composed) -> None:
             (ROOT / dockerfile).read_text(),
             re.MULTILINE,
         )
-        with stack.running(name, json.loads(check)) as probe:
-            assert probe.wait(PATIENCE_S) == 0, stack.log(name)
+        wait_until(partial(stack.succeeds, name, json.loads(check)))  # Docker repeats it, too
     kind, *command = stack.services["flower"]["healthcheck"]["test"]
     assert kind == "CMD"
-    with stack.running("flower", command) as probe:
-        assert probe.wait(PATIENCE_S) == 0
+    wait_until(partial(stack.succeeds, "flower", command))
 
 
 def test_nothing_is_published_beyond_loopback() -> None:

@@ -99,9 +99,13 @@ def story(fleet: Fleet) -> None:
     here, there = fleet.workers
     wait_until(lambda: fleet.ready() == {"celery@host2", "celery@host3"})
     both = fleet.upload(40)
+
+    def share() -> bool:  # who takes up which photo is theirs to say
+        both.extend(fleet.upload(2))
+        return fleet.judged(here) > 0 < fleet.judged(there)
+
+    wait_until(share)
     wait_until(lambda: fleet.done(both))
-    assert fleet.judged(here) > 0
-    assert fleet.judged(there) > 0
 
     busy = fleet.upload(20)
     fleet.network.cut_off(there)

@@ -17,7 +17,7 @@ from tests.photos import encoded, gradient, jpeg, steel
 
 
 def finished(service: Service, task_id: str) -> dict[str, Any]:
-    response = service.http.get(f"/tasks/{task_id}", params={"wait": 20})
+    response = service.http.get(f"/tasks/{task_id}", params={"wait": 50})
     assert response.status_code == 200
     return dict(response.json())
 
@@ -135,7 +135,7 @@ def test_the_log_has_a_line_for_each_task(service: Service) -> None:
 def test_flower_lists_the_worker_and_the_task(service: Service) -> None:
     task_id = service.upload(jpeg(4)).headers["x-task-id"]
 
-    assert "celery@" in service.flower.get("/workers").text
+    wait_until(lambda: "celery@" in service.flower.get("/workers").text)
     wait_until(lambda: task_id in service.flower.get("/tasks").text or _in_flower(service, task_id))
 
 

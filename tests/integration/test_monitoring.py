@@ -16,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from cli.stack import free_port
 from tests.integration.collector import Collector, collecting
-from tests.integration.service import ROOT, Service, running, wait_until
+from tests.integration.service import PATIENCE_S, ROOT, Service, running, wait_until
 from tests.photos import jpeg
 
 #: metric name -> label names
@@ -31,10 +31,13 @@ class Watched:
     collector: Collector
     metrics_url: str
 
+    def of_worker(self) -> str:
+        return httpx.get(self.metrics_url, timeout=PATIENCE_S).text
+
     def series(self) -> Series:
         """What a scrape of the api and of the worker finds."""
         found: Series = {"up": set()}
-        for text in (self.stack.http.get("/metrics").text, httpx.get(self.metrics_url).text):
+        for text in (self.stack.http.get("/metrics").text, self.of_worker()):
             for family in text_string_to_metric_families(text):
                 for sample in family.samples:
                     found.setdefault(sample.name, set()).update(sample.labels)
@@ -85,7 +88,8 @@ def test_every_query_of_dashboard_and_alerts_names_what_a_running_stack_tells(
     assert watched.stack.upload(jpeg()).status_code == 200
     watched.stack.upload(b"no image")
     watched.stack.upload(jpeg()[:-300])  # found broken by the worker
-    wait_until(lambda: "scratch_worker_failures_total" in watched.series())
+    counted = {f"scratch_worker_{what}_total" for what in ("failures", "predictions", "verdicts")}
+    wait_until(lambda: counted <= watched.series().keys())  # each after its answer
     series = watched.series()
 
     assert len(queries()) > 30
@@ -98,7 +102,7 @@ def test_every_query_of_dashboard_and_alerts_names_what_a_running_stack_tells(
 
 def test_metrics_count_what_was_answered(watched: Watched) -> None:
     def predictions() -> float:
-        text = httpx.get(watched.metrics_url).text
+        text = watched.of_worker()
         found = re.findall(r"^scratch_worker_predictions_total\{.*\} (\S+)$", text, re.MULTILINE)
         return sum(map(float, found))
 

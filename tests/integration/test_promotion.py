@@ -148,7 +148,7 @@ def test_a_tampered_checkpoint_leaves_the_old_model_serving_and_says_why(
     assert "head.safetensors is not the file" in refused.stderr
     assert here_only.exit_code == 1
     assert "head.safetensors is not the file" in here_only.stdout
-    (worker,) = service.http.get("/readyz").json()["workers"]
+    (worker,) = service.workers()
     assert worker["model"] == before.headers["x-model"]
     assert "head.safetensors is not the file" in worker["behind"]
     after = service.upload(PHOTOS[0])

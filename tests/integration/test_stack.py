@@ -21,16 +21,16 @@ from tests.photos import jpeg
 
 def test_it_says_a_line_to_paste_that_works(service: Service) -> None:
     docs = service.http.get("/docs")
-    ready = service.http.get("/readyz").json()
+    (worker,) = service.workers()
 
     assert docs.status_code == 200
-    assert ready["workers"][0]["variant"].startswith("openvino/")
+    assert worker["variant"].startswith("openvino/")
 
 
 def test_there_are_threads_for_twice_what_the_model_takes(service: Service) -> None:
     runtime = open_inspector(BUNDLED, runtime="openvino", precision="auto", streams=0).runtime
     with celery_app(Settings(redis_url=service.redis_url), results=False) as app:
-        (stats,) = app.control.inspect(timeout=5).stats().values()
+        (stats,) = app.control.inspect(timeout=PATIENCE_S, limit=1).stats().values()
 
     assert stats["pool"]["max-concurrency"] == min(32, 2 * runtime.passes * runtime.batch)
 
@@ -38,7 +38,7 @@ def test_there_are_threads_for_twice_what_the_model_takes(service: Service) -> N
 def test_what_is_accepted_while_the_worker_is_dead_is_answered_when_it_is_back(
     tmp_path: Path,
 ) -> None:
-    with running(tmp_path) as service:
+    with running(tmp_path, {"SCRATCH_RESEND_AFTER_S": "5"}) as service:
         service.program("worker.app").kill()
         # Until Redis sees the connection closed, it would hand a message to the dead (celery#4354).
         wait_until(lambda: service.redis.info("clients")["blocked_clients"] == 0)
@@ -54,9 +54,13 @@ def test_a_killed_redis_comes_back_with_its_results(tmp_path: Path) -> None:
         task_id = service.upload(jpeg()).headers["x-task-id"]
         before = service.http.get(f"/tasks/{task_id}").json()
         wait_until(lambda: service.redis.info("persistence")["aof_pending_bio_fsync"] == 0)
-        redis = service.program("redis-server")
-        redis.kill()
-        wait_until(lambda: not service.is_ready())
+        supervisor = service.program("supervisor.supervisord")
+        supervisor.suspend()  # it brings Redis back so soon that nobody need have missed it
+        try:
+            service.program("redis-server").kill()
+            wait_until(lambda: not service.is_ready())
+        finally:
+            supervisor.resume()
         wait_until(service.is_ready)
 
         assert service.http.get(f"/tasks/{task_id}").json() == before

@@ -8,17 +8,16 @@ from collections.abc import Iterator
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 import scratch
 from cli.stack import free_port
 from shared.outbox import AWAITED_KEY, DUE_KEY
-from tests.integration.service import Service, running, wait_until
+from tests.integration.service import PATIENCE_S, Service, running, wait_until
 from tests.photos import jpeg
 from tests.receiver import SECRET, SETTINGS, Receiver, receiving
-
-METRICS_PORT = free_port()
 
 
 @pytest.fixture(scope="module")
@@ -26,9 +25,9 @@ def calling(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     environment = {
         **SETTINGS,
         "SCRATCH_WEBHOOK_RETRY_S": "0.2",
-        "SCRATCH_WEBHOOK_TIMEOUT_S": "2",
+        "SCRATCH_WEBHOOK_TIMEOUT_S": "4",
         "SCRATCH_RESEND_AFTER_S": "1",
-        "SCRATCH_METRICS_PORT": str(METRICS_PORT),
+        "SCRATCH_METRICS_PORT": str(free_port()),
     }
     with running(tmp_path_factory.mktemp("calling"), environment) as stack:
         yield stack
@@ -49,8 +48,9 @@ def upload(stack: Service, data: bytes, url: str, **params: Any) -> httpx.Respon
     )
 
 
-def counted(outcome: str) -> float:
-    text = httpx.get(f"http://127.0.0.1:{METRICS_PORT}/metrics").text
+def counted(stack: Service, outcome: str) -> float:
+    port = stack.program("worker.app").environ()["SCRATCH_METRICS_PORT"]
+    text = httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=PATIENCE_S).text
     return sum(
         sample.value
         for family in text_string_to_metric_families(text)
@@ -59,11 +59,23 @@ def counted(outcome: str) -> float:
     )
 
 
+def all_told(stack: Service) -> bool:
+    return stack.redis.zcard(DUE_KEY) + stack.redis.zcard(AWAITED_KEY) == 0
+
+
+def killed(*processes: psutil.Process) -> None:
+    """Kills all at once, and waits until they are gone."""
+    for process in processes:
+        process.kill()
+    for process in processes:
+        process.wait(PATIENCE_S)
+
+
 def test_a_receiver_that_fails_twice_is_told_what_the_task_says(
     calling: Service, receiver: Receiver
 ) -> None:
     receiver.statuses = [500, 503]
-    before = counted("sent"), counted("failed")
+    sent, failed = counted(calling, "sent"), counted(calling, "failed")
     task_id = upload(calling, jpeg(), f"{receiver.url}?key=secret").json()["task_id"]
 
     wait_until(lambda: len(receiver.of(task_id)) == 3)
@@ -75,7 +87,8 @@ def test_a_receiver_that_fails_twice_is_told_what_the_task_says(
     for got in deliveries:
         told = scratch.verify_webhook(got.headers, got.body, SECRET)
         assert isinstance(told.outcome, scratch.Inspection)
-    wait_until(lambda: (counted("sent"), counted("failed")) == (before[0] + 1, before[1] + 2))
+    wait_until(lambda: counted(calling, "sent") == sent + 1)
+    wait_until(lambda: counted(calling, "failed") == failed + 2)
     assert "key=secret" not in calling.log("worker") + calling.log("api")
 
 
@@ -122,7 +135,7 @@ def test_a_receiver_that_hangs_delays_neither_answers_nor_other_receivers(
         wait_until(lambda: bool(receiver.of(task_id)))
         hanging.statuses = []
         # it is told when it comes back
-        wait_until(lambda: calling.redis.zcard(DUE_KEY) == 0)
+        wait_until(lambda: all_told(calling))
         assert len({got.headers["webhook-id"] for got in hanging.deliveries}) == 40
 
 
@@ -139,21 +152,25 @@ def test_a_worker_that_dies_between_answer_and_delivery(
     calling: Service, receiver: Receiver
 ) -> None:
     # Given answers that the receiver will not take before the worker is killed
-    receiver.statuses = [0] * 3
+    receiver.statuses = [0] * 1000
     ids = [upload(calling, jpeg(seed), receiver.url).json()["task_id"] for seed in range(3)]
     for task_id in ids:
         calling.http.get(f"/tasks/{task_id}", params={"wait": 10})
-    wait_until(lambda: len(receiver.deliveries) == 3)
-    calling.program("worker.app").kill()
+    wait_until(lambda: all(receiver.of(task_id) for task_id in ids))
+    killed(calling.program("worker.app"))
+    before = [len(receiver.of(task_id)) for task_id in ids]
     # Then the next one delivers them
-    wait_until(lambda: all(len(receiver.of(task_id)) == 2 for task_id in ids))
-    wait_until(lambda: calling.redis.zcard(DUE_KEY) + calling.redis.zcard(AWAITED_KEY) == 0)
+    receiver.statuses = []
+    wait_until(lambda: all_told(calling))
+    assert all(len(receiver.of(i)) > n for i, n in zip(ids, before, strict=True))
 
 
 def test_redis_and_worker_killed_at_once(calling: Service, receiver: Receiver) -> None:
-    receiver.statuses = [0]
+    receiver.statuses = [0] * 1000
     task_id = upload(calling, jpeg(), receiver.url).json()["task_id"]
-    wait_until(lambda: len(receiver.deliveries) == 1)
-    for process in [calling.program("worker.app"), calling.program("redis-server")]:
-        process.kill()
-    wait_until(lambda: len(receiver.of(task_id)) == 2)
+    wait_until(lambda: bool(receiver.of(task_id)))
+    wait_until(lambda: calling.redis.info("persistence")["aof_pending_bio_fsync"] == 0)
+    killed(calling.program("worker.app"), calling.program("redis-server"))
+    before = len(receiver.of(task_id))
+    receiver.statuses = []
+    wait_until(lambda: len(receiver.of(task_id)) > before)
