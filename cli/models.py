@@ -15,7 +15,7 @@ from cli.stack import embedded_redis_url
 from shared.errors import BadMessage, CheckpointError, HistoryUnavailable
 from shared.model.inspector import open_inspector
 from shared.model.manifest import MANIFEST
-from shared.records import Heartbeat
+from shared.records import WORKER_MISSED_S, WORKER_SILENT_S, Heartbeat
 from shared.rollout import Rollout, RolloutStore
 from shared.settings import Settings
 from shared.trials import TrialStore
@@ -40,8 +40,10 @@ class Fleet:
     trials: TrialStore
     worklist: Worklist
 
-    def workers(self) -> list[Heartbeat]:
-        return sorted(self.worklist.ready_workers(), key=lambda worker: worker.name)
+    def workers(self, *, silent_s: float = WORKER_SILENT_S) -> list[Heartbeat]:
+        """Those that were heard within `silent_s`, by name."""
+        found = self.worklist.ready_workers(silent_s=silent_s)
+        return sorted(found, key=lambda worker: worker.name)
 
 
 def open_redis(settings: Settings) -> Redis:
@@ -130,11 +132,14 @@ def _mark(title: str, settings: Settings) -> None:
 
 
 def follow(fleet: Fleet, rollout: Rollout, wait_s: float) -> int:
-    """Says of each live worker when it follows; the exit code: 1 if one does not, in `wait_s`."""
+    """Says of each worker when it follows; the exit code: 1 if one does not, in `wait_s`.
+
+    One that has fallen silent is waited for, too: a busy machine may delay a heartbeat.
+    """
     give_up_at = time.monotonic() + wait_s
     settled: set[str] = set()
     while wait_s:
-        workers = fleet.workers()
+        workers = fleet.workers(silent_s=WORKER_MISSED_S)
         for worker in workers:
             if worker.name not in settled and worker.rollout >= rollout.number:
                 settled.add(worker.name)

@@ -40,6 +40,8 @@ WORKERS_KEY = "scratch:workers"
 RESULT_PREFIX = "celery-task-meta-"
 #: seconds after which a silent worker no longer counts as ready; it beats every two
 WORKER_SILENT_S = 4.5
+#: seconds for which whoever waits for all workers waits for a silent one, too
+WORKER_MISSED_S = 30
 #: seconds after which a silent worker is forgotten
 WORKER_FORGOTTEN_S = 3600
 
@@ -207,11 +209,13 @@ def heartbeat_of(data: bytes) -> Heartbeat | None:
         return None
 
 
-def ready(time: tuple[int, int], beats: list[bytes]) -> list[Heartbeat]:
-    """Those that are not silent; `time` is what Redis answers to TIME."""
+def ready(
+    time: tuple[int, int], beats: list[bytes], silent_s: float = WORKER_SILENT_S
+) -> list[Heartbeat]:
+    """Those that are not silent for so long; `time` is what Redis answers to TIME."""
     now = time[0] + time[1] / 1e6
     return [
         heartbeat
         for beat in beats
-        if (heartbeat := heartbeat_of(beat)) and now - heartbeat.beat_at < WORKER_SILENT_S
+        if (heartbeat := heartbeat_of(beat)) and now - heartbeat.beat_at < silent_s
     ]

@@ -14,6 +14,7 @@ from shared.records import (
     CLAIMED_KEY,
     CONCLUDE,
     WORKER_FORGOTTEN_S,
+    WORKER_SILENT_S,
     WORKERS_KEY,
     Heartbeat,
     conclusion,
@@ -116,11 +117,13 @@ class Worklist:
                 pipe.hdel(WORKERS_KEY, *silent)
             pipe.execute()
 
-    def ready_workers(self) -> list[Heartbeat]:
+    def ready_workers(self, *, silent_s: float = WORKER_SILENT_S) -> list[Heartbeat]:
+        """Those that were heard within `silent_s`."""
         with self._redis.pipeline(transaction=False) as pipe:
             pipe.time()
             pipe.hvals(WORKERS_KEY)
-            return ready(*pipe.execute())
+            time_now, beats = pipe.execute()
+        return ready(time_now, beats, silent_s)
 
     def leave(self, name: str) -> None:
         self._redis.hdel(WORKERS_KEY, name)
