@@ -114,11 +114,13 @@ class Alerts:
         self._thread.join(timeout_s)
 
     def _run(self) -> None:
-        while not self._closing:
+        last = False
+        while not last:  # also what is told while a mail is sent, and then nobody is there to wait
             with self._changed:
                 self._changed.wait_for(lambda: self._groups or self._doubts.count or self._closing)
                 # Let equal errors gather, unless the process is about to end.
                 self._changed.wait_for(lambda: self._closing, timeout=self._window_s)
+                last = self._closing
             self._mail()
 
     def _mail(self) -> None:

@@ -33,6 +33,13 @@ class FakeIntake:
         return self.answer
 
 
+@pytest.fixture
+def clock(monkeypatch):
+    clock = SimpleNamespace(now=0.0)
+    monkeypatch.setattr("api.capacity.time.monotonic", lambda: clock.now)
+    return clock
+
+
 async def refusal(intake: FakeIntake, error: type[Unavailable], **request: float) -> int:
     capacity = Capacity(intake, queue_limit=100)
     with pytest.raises(error) as refused:
@@ -51,7 +58,7 @@ async def test_what_a_client_is_told_is_bounded(per_s, retry_after_s):
     assert await refusal(intake, Overloaded) == retry_after_s
 
 
-async def test_requests_at_a_time_share_one_look_and_count_what_they_add():
+async def test_requests_at_a_time_share_one_look_and_count_what_they_add(clock):
     intake = FakeIntake(open_tasks=98)
     capacity = Capacity(intake, queue_limit=100)
     for _ in range(2):
@@ -60,13 +67,6 @@ async def test_requests_at_a_time_share_one_look_and_count_what_they_add():
     with pytest.raises(Overloaded):
         await capacity.admit(size=0, deadline_s=None)
     assert intake.asked == 1
-
-
-@pytest.fixture
-def clock(monkeypatch):
-    clock = SimpleNamespace(now=0.0)
-    monkeypatch.setattr("api.capacity.time.monotonic", lambda: clock.now)
-    return clock
 
 
 async def full_by_its_own_count(intake: FakeIntake) -> Capacity:
@@ -120,7 +120,7 @@ async def test_all_who_wait_share_a_look_whoever_hangs_up(clock):
     assert intake.asked == 2
 
 
-async def test_what_does_not_fit_into_memory_is_refused():
+async def test_what_does_not_fit_into_memory_is_refused(clock):
     intake = FakeIntake(memory_left=2500)
     capacity = Capacity(intake, queue_limit=100)
     for _ in range(2):

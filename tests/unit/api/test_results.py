@@ -10,17 +10,17 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from api import results
 from api.results import ResultWaiter
-from api.subscription import _CONFIRM_S
 from shared.contract import Failure
 from shared.records import RESULT_PREFIX, result_key, task_key
 from tests.fakes_api import outcome
 
-LONG_S = 5.0
+LONG_S = 30.0
 
 
 @pytest.fixture
-async def waiter(redis: Redis) -> AsyncIterator[ResultWaiter]:
+async def waiter(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[ResultWaiter]:
     """It never sweeps on its own: what arrives was published."""
+    monkeypatch.setattr("api.subscription._CONFIRM_S", LONG_S)
     async with ResultWaiter(redis, sweep_s=3600) as waiter:
         yield waiter
 
@@ -114,7 +114,7 @@ async def test_a_latecomer_is_confirmed_at_once(waiter):
     with waiter.subscribed("a") as first:
         await first.confirmed()
         with waiter.subscribed("a") as second:
-            async with asyncio.timeout(_CONFIRM_S / 2):
+            async with asyncio.timeout(LONG_S / 2):
                 await second.confirmed()
 
 
@@ -256,11 +256,19 @@ async def test_silence_ends_a_session(redis, sessions, monkeypatch):
 
 
 async def test_pings_keep_an_idle_session(redis, sessions, monkeypatch):
+    heard, hear = [], ResultWaiter._hear
+
+    def listening(waiter: ResultWaiter, message: dict[str, object]) -> None:
+        heard.append(message["type"])
+        hear(waiter, message)
+
+    monkeypatch.setattr(ResultWaiter, "_hear", listening)
     monkeypatch.setattr(results, "_PING_S", 0.01)
-    monkeypatch.setattr(results, "_DEAD_S", 0.2)
-    async with ResultWaiter(redis, sweep_s=3600):
-        await asyncio.sleep(0.5)
-        assert len(sessions) == 1
+    monkeypatch.setattr(results, "_BACKOFF_S", 0.01)
+    async with ResultWaiter(redis, sweep_s=3600), asyncio.timeout(LONG_S):
+        while heard.count("pong") < 20:
+            await asyncio.sleep(0.005)
+    assert len(sessions) == 1
 
 
 async def test_a_subscription_that_is_never_confirmed_is_left_to_the_sweep(redis, monkeypatch):

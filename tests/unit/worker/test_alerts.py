@@ -15,7 +15,7 @@ from shared.contract import Failure, Outcome
 from shared.links import LINKS_KEY, Signer
 from shared.settings import Settings
 from tests.smtp import IMPLICIT_TLS, Smtp
-from worker.alerts import Alerts, open_alerts
+from worker.alerts import Alerts, Send, open_alerts
 from worker.mail_links import MailLinks
 
 CORRUPT = Failure(code="corrupt_image", message="The image is truncated or damaged.")
@@ -38,7 +38,7 @@ class Outbox:
         self.arrived.release()
 
 
-def alerts(outbox: Outbox, *, window_s: float = 0.05, max_per_hour: int = 10) -> Alerts:
+def alerts(outbox: Send, *, window_s: float = 0.05, max_per_hour: int = 10) -> Alerts:
     made = Alerts(
         outbox, sender="a@x.test", to="b@x.test", window_s=window_s, max_per_hour=max_per_hour
     )
@@ -88,6 +88,26 @@ def test_equal_errors_within_a_window_are_one_mail() -> None:
     assert "corrupt_image: 100 since" in mail.get_content()
     assert "inference_failed: 1 since" in mail.get_content()
     assert mail.get_content().count("task id") == 5
+
+
+def test_what_is_told_while_a_mail_is_sent_is_mailed_at_the_end() -> None:
+    outbox, told = Outbox(), threading.Event()
+    sending = threading.Event()
+
+    def slow(mail: EmailMessage) -> None:
+        sending.set()
+        assert told.wait(10)
+        outbox(mail)
+
+    made = alerts(slow, window_s=0)
+    made.report("1", CORRUPT)
+    assert sending.wait(10)
+    made.report("2", CORRUPT)
+    threading.Timer(0.1, told.set).start()  # after `close` has said that it is the end
+    made.close()
+
+    assert len(outbox.mails) == 2
+    assert made.waiting() == 0
 
 
 def test_beyond_the_hourly_limit_nothing_is_sent() -> None:

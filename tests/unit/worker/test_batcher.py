@@ -51,7 +51,8 @@ class Model:
 
 
 def _waiting(batcher: Batcher) -> int:
-    return len(batcher._urgent) + len(batcher._spare)
+    with batcher._changed:  # else one would be seen that is handed over in this moment
+        return len(batcher._urgent) + len(batcher._spare)
 
 
 class Callers:

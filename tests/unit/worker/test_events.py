@@ -77,12 +77,13 @@ def test_what_is_not_whole_is_told_as_it_came(events: list[dict[str, Any]]) -> N
     assert told_once(events) == events
 
 
-def test_events_wait_for_others_but_not_for_ever() -> None:
+def test_events_wait_for_others_but_not_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[None] = []
     dispatcher = SlowPublisher(on_send_buffered=lambda: asked.append(None))
     dispatcher.send("task-received", uuid="a")  # the first is due at once
     assert len(asked) == 1
     dispatcher.flush()
+    monkeypatch.setattr("worker.events._GATHER_S", 3600)
     dispatcher.send("task-received", uuid="b")
     assert len(asked) == 1
     dispatcher.publish("worker-heartbeat", {}, None)  # takes along what waits

@@ -61,7 +61,7 @@ def test_an_answered_image_is_kept_with_its_answer(
     historian.see(seen())
     historian.answered(outcome())
     historian.start()
-    historian.close()
+    historian.close(60)
 
     kept = store.find(seen().job.id)
     assert kept and store.image(kept) == b"image"
@@ -83,7 +83,7 @@ def test_what_has_no_answer_of_ours_is_not_kept(historian: Historian, store: His
     other.start()
     other.join()
     historian.start()
-    historian.close()
+    historian.close(60)
 
     assert store.count_unlabelled() == 0
 
@@ -113,6 +113,6 @@ def test_a_history_that_is_away_costs_images_and_nothing_else(
     historian.see(seen())
     historian.answered(outcome())
     historian.start()
-    historian.close()
+    historian.close(60)
 
     assert counts == {"kept": 0, "failed": 1}

@@ -213,7 +213,7 @@ def test_closing_writes_what_waits(store: TrialStore) -> None:
     for number in range(20):
         referee.note(sighting(Model(), number))
     referee.start()
-    referee.close()
+    referee.close(60)
     batcher.close()
 
     assert len(store.read("t").ballots) == 20
