@@ -136,7 +136,7 @@ async def test_a_body_that_was_refused_is_not_taken_for_ever(connect):
 async def test_one_who_is_slow_and_steady_is_answered(connect):
     body = PART + b"no image" * 2000 + b"\r\n--b--\r\n"
     pieces = [body[at : at + 500] for at in range(0, len(body), 500)]
-    for _ in range(5):
+    for _ in range(10):
         async with connect() as client:
             await client.send(POST, b"Content-Length: %d\r\n\r\n" % len(body))
             slowest = await client.send(*pieces, pause_s=0.1)
