@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import random
 import signal
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,7 +13,7 @@ from pathlib import Path
 import redis.exceptions
 
 from tests.chaos.stack import PATIENCE_S, Program, Stack
-from tests.integration.service import wait_until
+from tests.integration.service import wait_until, wait_until_written
 
 Fault = Callable[[Stack, random.Random], None]
 
@@ -66,17 +65,11 @@ def full_disk(folder: Path) -> Iterator[None]:
 
 
 def restart_redis(stack: Stack, rng: random.Random) -> None:
-    redis = written(stack)
+    wait_until_written(stack.redis)
+    redis = stack.redis_program.process
     redis.kill()
     redis.wait(PATIENCE_S)
     wait_until(stack.redis_answers)
-
-
-def written(stack: Stack) -> subprocess.Popen[bytes]:
-    """Redis' process, once it holds nothing back: while a disk is slow, it answers before it has
-    written, and what it then loses is not ours to keep."""
-    wait_until(lambda: stack.redis.info("persistence")["aof_pending_bio_fsync"] == 0)
-    return stack.redis_program.process
 
 
 def freeze_redis(stack: Stack, rng: random.Random) -> None:
@@ -154,7 +147,8 @@ def restart_api(stack: Stack, rng: random.Random) -> None:
 
 
 def kill_everything(stack: Stack, rng: random.Random) -> None:
-    redis = written(stack)
+    wait_until_written(stack.redis)
+    redis = stack.redis_program.process
     for program in stack.programs:
         program.signal(signal.SIGKILL)
     redis.wait(PATIENCE_S)

@@ -118,6 +118,12 @@ def wait_for_line(process: subprocess.Popen[str], start: str) -> None:
     raise AssertionError("the stack did not start:\n" + "".join(seen))
 
 
+def wait_until_written(redis: Redis) -> None:
+    """Until it holds nothing back: while a disk is slow it answers before it has written, and what
+    a kill then costs is not ours to keep."""
+    wait_until(lambda: redis.info("persistence")["aof_pending_bio_fsync"] == 0)
+
+
 def wait_until(condition: Callable[[], bool], patience_s: float = PATIENCE_S) -> None:
     give_up_at = time.monotonic() + patience_s
     while not condition():

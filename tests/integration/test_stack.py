@@ -15,7 +15,15 @@ from shared.broker import celery_app
 from shared.model.inspector import open_inspector
 from shared.settings import Settings
 from tests.checkpoints import tiny_checkpoint
-from tests.integration.service import BUNDLED, PATIENCE_S, ROOT, Service, running, wait_until
+from tests.integration.service import (
+    BUNDLED,
+    PATIENCE_S,
+    ROOT,
+    Service,
+    running,
+    wait_until,
+    wait_until_written,
+)
 from tests.photos import jpeg
 
 
@@ -53,7 +61,7 @@ def test_a_killed_redis_comes_back_with_its_results(tmp_path: Path) -> None:
     with running(tmp_path) as service:
         task_id = service.upload(jpeg()).headers["x-task-id"]
         before = service.http.get(f"/tasks/{task_id}").json()
-        wait_until(lambda: service.redis.info("persistence")["aof_pending_bio_fsync"] == 0)
+        wait_until_written(service.redis)
         supervisor = service.program("supervisor.supervisord")
         supervisor.suspend()  # it brings Redis back so soon that nobody need have missed it
         try:

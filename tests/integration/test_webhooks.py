@@ -15,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 import scratch
 from cli.stack import free_port
 from shared.outbox import AWAITED_KEY, DUE_KEY
-from tests.integration.service import PATIENCE_S, Service, running, wait_until
+from tests.integration.service import PATIENCE_S, Service, running, wait_until, wait_until_written
 from tests.photos import jpeg
 from tests.receiver import SECRET, SETTINGS, Receiver, receiving
 
@@ -169,7 +169,7 @@ def test_redis_and_worker_killed_at_once(calling: Service, receiver: Receiver) -
     receiver.statuses = [0] * 1000
     task_id = upload(calling, jpeg(), receiver.url).json()["task_id"]
     wait_until(lambda: bool(receiver.of(task_id)))
-    wait_until(lambda: calling.redis.info("persistence")["aof_pending_bio_fsync"] == 0)
+    wait_until_written(calling.redis)
     killed(calling.program("worker.app"), calling.program("redis-server"))
     before = len(receiver.of(task_id))
     receiver.statuses = []

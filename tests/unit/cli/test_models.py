@@ -10,11 +10,12 @@ from fakeredis import FakeRedis
 
 import training
 from cli import models
-from shared.records import WORKER_MISSED_S, WORKER_SILENT_S, WORKERS_KEY, Heartbeat
+from shared.records import WORKER_MISSED_S, WORKER_SILENT_S
 from shared.rollout import Rollout, RolloutStore
 from shared.settings import Settings
 from shared.trials import TrialStore
 from shared.worklist import Worklist
+from tests.heartbeats import beat
 
 TITLE = "steel@0123456789ab"
 
@@ -54,18 +55,13 @@ def fleet_of(redis: FakeRedis) -> models.Fleet:
     return models.Fleet(RolloutStore(redis), TrialStore(redis), Worklist(redis, record_ttl_s=60))
 
 
-def beat(redis: FakeRedis, *, ago_s: float, rollout: int) -> None:
-    now = redis.time()[0] - ago_s
-    found = Heartbeat(name="w1", model=TITLE, variant="v", pid=1, beat_at=now, rollout=rollout)
-    redis.hset(WORKERS_KEY, "w1", found.model_dump_json())
-
-
 def test_a_worker_whose_heartbeat_is_late_is_waited_for(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     redis = FakeRedis()
-    beat(redis, ago_s=WORKER_SILENT_S + 1, rollout=1)
-    monkeypatch.setattr(models.time, "sleep", lambda _: beat(redis, ago_s=0, rollout=2))
+    beat(redis, "w1", age_s=WORKER_SILENT_S + 1, rollout=1)
+    answer = {"model": TITLE, "rollout": 2}
+    monkeypatch.setattr(models.time, "sleep", lambda _: beat(redis, "w1", **answer))
 
     assert models.follow(fleet_of(redis), Rollout(number=2), wait_s=60) == 0
 
@@ -74,7 +70,7 @@ def test_a_worker_whose_heartbeat_is_late_is_waited_for(
 
 def test_a_worker_that_is_gone_is_not_waited_for(capsys: pytest.CaptureFixture[str]) -> None:
     redis = FakeRedis()
-    beat(redis, ago_s=WORKER_MISSED_S + 1, rollout=1)
+    beat(redis, "w1", age_s=WORKER_MISSED_S + 1, rollout=1)
 
     assert models.follow(fleet_of(redis), Rollout(number=2), wait_s=60) == 0
 

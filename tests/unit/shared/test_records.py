@@ -33,6 +33,7 @@ from shared.records import (
     upload_key,
 )
 from shared.worklist import Worklist, store_answer
+from tests.heartbeats import beat
 
 JOB = InspectJob(id="one", sha256="00", size=3, accepted_at=1000.0, deadline_at=1300.0)
 OUTCOME = Outcome(
@@ -376,13 +377,6 @@ def test_anything_else_is_a_failure_and_never_an_exception(meta: bytes, code: st
     assert isinstance(found, Failure) and found.code == code
 
 
-def _beat_at(redis: FakeRedis, name: str, age_s: float) -> None:
-    seconds, micros = redis.time()
-    beat = Heartbeat(name=name, model="m", variant="v", pid=1, beat_at=seconds + micros / 1e6)
-    older = beat.model_copy(update={"beat_at": beat.beat_at - age_s})
-    redis.hset(WORKERS_KEY, name, older.model_dump_json())
-
-
 async def test_a_beating_worker_is_ready_until_it_leaves(
     intake: Intake, worklist: Worklist
 ) -> None:
@@ -405,8 +399,8 @@ def test_a_silent_worker_is_not_ready() -> None:
 
 
 def test_a_worker_silent_for_long_is_forgotten(worklist: Worklist, redis: FakeRedis) -> None:
-    _beat_at(redis, "gone", WORKER_FORGOTTEN_S + 1)
-    _beat_at(redis, "silent", WORKER_SILENT_S + 1)
+    beat(redis, "gone", age_s=WORKER_FORGOTTEN_S + 1)
+    beat(redis, "silent", age_s=WORKER_SILENT_S + 1)
     worklist.beat("w1", model="m", variant="v", pid=1)
     assert set(redis.hkeys(WORKERS_KEY)) == {b"silent", b"w1"}
 
